@@ -1,0 +1,99 @@
+"""Fixtures for every test: people and keys, and the real processes around the service."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+from django.db import connection
+
+from tests.support import Api, Service, Tenant, make_tenant
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@pytest.fixture
+def tenant(db: None) -> Tenant:
+    """A tenant in the test's transaction."""
+    return make_tenant()
+
+
+@pytest.fixture
+def other_tenant(db: None) -> Tenant:
+    """A second tenant, who must not see the first one's things."""
+    return make_tenant()
+
+
+@pytest.fixture(scope="session")
+def site() -> Iterator[str]:
+    """The practice site's base URL."""
+    service = Service(["-m", "loadtests.site", "--port", "0"])
+    yield service.wait_for(r"http://[\d.]+:\d+").group()
+    service.stop()
+
+
+@pytest.fixture(scope="session")
+def database_url(django_db_setup: None) -> str:
+    """The test database's address, for other processes."""
+    name = connection.settings_dict["NAME"]
+    return urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}").geturl()
+
+
+@pytest.fixture(scope="session")
+def start_worker(site: str, database_url: str) -> Callable[..., Service]:
+    """Starts worker processes that may scrape the practice site."""
+
+    def start(concurrency: int = 20, **environment: str) -> Service:
+        service = Service(
+            ["manage.py", "runworker", "--concurrency", str(concurrency)],
+            DATABASE_URL=database_url,
+            PROCESS_ROLE="worker",
+            FETCH_ALLOWED_ADDRESSES=urlsplit(site).netloc,
+            **environment,
+        )
+        service.wait_for("ready")
+        return service
+
+    return start
+
+
+@pytest.fixture
+def worker(start_worker: Callable[..., Service]) -> Iterator[Service]:
+    """A running worker."""
+    service = start_worker()
+    yield service
+    service.stop()
+
+
+@pytest.fixture(scope="session")
+def web(database_url: str) -> Iterator[str]:
+    """The base URL of a web server on the test database."""
+    service = Service(
+        ["-m", "gunicorn", "-c", "python:scraper_site.gunicorn_conf", "--bind", "127.0.0.1:0"],
+        DATABASE_URL=database_url,
+        DB_POOL_SIZE="2",
+        WEB_CONCURRENCY="1",
+    )
+    yield service.wait_for(r"http://[\d.]+:\d+").group()
+    service.stop()
+
+
+@pytest.fixture
+def committed_tenant(transactional_db: None) -> Tenant:
+    """A tenant that other processes see."""
+    return make_tenant()
+
+
+@pytest.fixture
+def api(web: str, committed_tenant: Tenant) -> Api:
+    """The API as a new tenant."""
+    return Api(web, committed_tenant)
+
+
+@pytest.fixture
+def site_url(site: str) -> str:
+    """The practice site's first listing page."""
+    return f"{site}/catalogue/page-1"

@@ -1,0 +1,46 @@
+"""Who is calling: `Authorization: Bearer <API key>`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from rest_framework.authentication import BaseAuthentication, get_authorization_header
+from rest_framework.exceptions import AuthenticationFailed
+
+from jobs.services import find_client
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+    from rest_framework.request import Request
+
+    from jobs.models import Client
+
+
+class BearerAuthentication(BaseAuthentication):
+    """Sets `request.auth` to the key's client and `request.user` to that client's owner."""
+
+    def authenticate(self, request: Request) -> tuple[User, Client] | None:
+        """None without a key; raises AuthenticationFailed when the key is not valid."""
+        scheme, _, key = get_authorization_header(request).partition(b" ")
+        if scheme.lower() != b"bearer":
+            return None
+        client = find_client(key.strip().decode("latin-1"))
+        if client is None:
+            raise AuthenticationFailed("The API key is not valid.", code="invalid_key")
+        return client.owner, client
+
+    def authenticate_header(self, request: Request) -> str:
+        """What a 401 answers in WWW-Authenticate."""
+        return "Bearer"
+
+
+class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """The same in the OpenAPI document."""
+
+    target_class = BearerAuthentication
+    name = "apiKey"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        """An HTTP bearer scheme."""
+        return {"type": "http", "scheme": "bearer", "description": "An API key of your client."}

@@ -1,0 +1,251 @@
+"""What the API takes and gives, as pydantic models: the checks and the documentation of both."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+from uuid import UUID
+
+import orjson
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from jobs.conf import job_settings
+from jobs.engine.queue import JobSpec
+from jobs.errors import InvalidTarget
+from jobs.extraction import ExtractionSpec
+from jobs.fetching import check_url
+from jobs.models import Priority
+
+LARGEST_METADATA = 16_384
+LARGEST_BATCH = 1_000
+
+Format = Literal["data", "html", "text", "links", "metadata"]
+PriorityName = Literal["low", "normal", "high", "urgent"]
+Status = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+
+
+def _fetchable(url: str) -> str:
+    try:
+        return str(check_url(url))
+    except InvalidTarget as error:
+        raise ValueError(error.message) from None
+
+
+def _small(metadata: dict[str, Any]) -> dict[str, Any]:
+    if len(orjson.dumps(metadata)) > LARGEST_METADATA:
+        raise ValueError(f"larger than {LARGEST_METADATA} bytes as JSON")
+    return metadata
+
+
+URL = Annotated[str, Field(max_length=2048), AfterValidator(_fetchable)]
+Metadata = Annotated[dict[str, Any], AfterValidator(_small)]
+
+
+class Payload(BaseModel):
+    """A request body; unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class JobOptions(Payload):
+    """How to scrape."""
+
+    extract: ExtractionSpec | None = Field(
+        default=None, description="Which records to extract, as a JSON-CSS schema."
+    )
+    formats: list[Format] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=5,
+        description="What the result holds; `data` when there is `extract`, else `html`.",
+    )
+    priority: PriorityName = "normal"
+    max_attempts: int | None = Field(default=None, ge=1, le=20)
+    timeout: float | None = Field(
+        default=None, gt=0, le=300, description="Seconds an attempt may take."
+    )
+    metadata: Metadata = Field(default_factory=dict, description="Yours; given back as it is.")
+
+    @model_validator(mode="after")
+    def _data_needs_extract(self) -> Self:
+        if self.extract is None and "data" in (self.formats or ()):
+            raise ValueError("the format `data` needs `extract`")
+        return self
+
+    def spec(self, url: str) -> JobSpec:
+        """The job that these options make of a URL, with the defaults filled in."""
+        settings = job_settings()
+        wanted = list(self.formats or (() if self.extract else ("html",)))
+        if self.extract and "data" not in wanted:
+            wanted.insert(0, "data")
+        return JobSpec(
+            url=url,
+            extract=self.extract.model_dump(by_alias=True, exclude_unset=True)
+            if self.extract
+            else None,
+            formats=tuple(dict.fromkeys(wanted)),
+            priority=Priority[self.priority.upper()],
+            max_attempts=self.max_attempts or settings.default_max_attempts,
+            timeout=self.timeout or settings.default_timeout,
+            metadata=self.metadata,
+        )
+
+
+class JobRequest(JobOptions):
+    """One URL to scrape."""
+
+    url: URL
+
+    def job_spec(self) -> JobSpec:
+        """The job to submit."""
+        return self.spec(self.url)
+
+
+class BatchRequest(JobOptions):
+    """Up to 1,000 jobs, accepted together: `urls` that share the options, or whole `jobs`."""
+
+    urls: list[URL] | None = Field(default=None, min_length=1, max_length=LARGEST_BATCH)
+    jobs: list[JobRequest] | None = Field(default=None, min_length=1, max_length=LARGEST_BATCH)
+
+    @model_validator(mode="after")
+    def _urls_or_jobs(self) -> Self:
+        if (self.urls is None) == (self.jobs is None):
+            raise ValueError("give either `urls` or `jobs`")
+        shared = self.model_fields_set - {"jobs", "metadata"}
+        if self.jobs is not None and shared:
+            raise ValueError(f"with `jobs`, set {', '.join(sorted(shared))} in each of them")
+        return self
+
+    def job_specs(self) -> list[JobSpec]:
+        """The jobs to submit, in order. `metadata` belongs to the batch."""
+        if self.jobs is not None:
+            return [job.job_spec() for job in self.jobs]
+        options = self.model_copy(update={"metadata": {}})
+        return [options.spec(url) for url in self.urls or ()]
+
+
+class WaitQuery(Payload):
+    """How long to wait for a job's end."""
+
+    wait: float = Field(default=0, ge=0, le=30, description="Seconds.")
+
+
+class JobQuery(Payload):
+    """Which jobs to list, newest first."""
+
+    status: Status | None = None
+    batch: UUID | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    limit: int = Field(default=50, ge=1, le=500)
+    cursor: str | None = Field(default=None, max_length=200)
+
+
+class Links(BaseModel):
+    """Where to read on."""
+
+    self: str
+    result: str
+
+
+class AcceptedJob(BaseModel):
+    """A job that is stored and queued."""
+
+    id: UUID
+    status: Status
+    url: str
+    created_at: datetime
+    links: Links
+
+
+class JobError(BaseModel):
+    """Why the last attempt failed."""
+
+    code: str
+    message: str
+
+
+class JobDocument(AcceptedJob):
+    """A job as it stands."""
+
+    started_at: datetime | None
+    finished_at: datetime | None
+    attempt: int
+    max_attempts: int
+    error: JobError | None
+    metadata: dict[str, Any]
+
+
+class JobPage(BaseModel):
+    """One page of a listing; `next` is the path of the page after it."""
+
+    items: list[JobDocument]
+    next: str | None
+
+
+class ResultDocument(BaseModel):
+    """What a job found, with one key for each format it asked for."""
+
+    id: UUID
+    url: str
+    final_url: str
+    status_code: int
+    fetched_at: datetime
+    data: list[dict[str, Any]] | None = None
+    html: str | None = None
+    text: str | None = None
+    links: list[dict[str, Any]] | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class BatchLinks(BaseModel):
+    """Where to read on."""
+
+    self: str
+    jobs: str
+    results: str
+
+
+class Counts(BaseModel):
+    """Jobs by status."""
+
+    queued: int
+    running: int
+    succeeded: int
+    failed: int
+    cancelled: int
+
+
+class AcceptedBatch(BaseModel):
+    """A batch that is stored and queued, with the ids of its jobs in the order given."""
+
+    id: UUID
+    total: int
+    created_at: datetime
+    jobs: list[UUID]
+    links: BatchLinks
+
+
+class BatchDocument(BaseModel):
+    """A batch as it stands."""
+
+    id: UUID
+    status: Literal["running", "completed"]
+    total: int
+    counts: Counts
+    created_at: datetime
+    metadata: dict[str, Any]
+    links: BatchLinks
+
+
+class ProblemDocument(BaseModel):
+    """An RFC 9457 problem."""
+
+    type: str
+    title: str
+    status: int
+    code: str = Field(description="Stable, for programs.")
+    detail: str
+    errors: list[dict[str, str]] | None = Field(
+        default=None, description="For each refused field: `field`, `code`, `message`."
+    )

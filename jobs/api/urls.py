@@ -1,0 +1,14 @@
+"""The API's paths, below `/api/v1/`."""
+
+from django.urls import path
+
+from jobs.api import views
+
+urlpatterns = [
+    path("jobs", views.JobsView.as_view()),
+    path("jobs/<uuid:job_id>", views.JobView.as_view()),
+    path("jobs/<uuid:job_id>/result", views.ResultView.as_view()),
+    path("batches", views.BatchesView.as_view()),
+    path("batches/<uuid:batch_id>", views.BatchView.as_view()),
+    path("batches/<uuid:batch_id>/results", views.BatchResultsView.as_view()),
+]

@@ -1,0 +1,190 @@
+"""The endpoints: parse, call, answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+import orjson
+from django.db import connection
+from django.http import StreamingHttpResponse
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from jobs.api import payloads
+from jobs.api.cursors import make_cursor, read_cursor
+from jobs.api.documents import (
+    ROOT,
+    accepted_job,
+    batch_document,
+    batch_links,
+    job_document,
+    outcome_line,
+    result_document,
+)
+from jobs.api.errors import NoResult, NotFinished
+from jobs.api.parsers import parse_body, parse_query
+from jobs.api.renderers import OPTIONS
+from jobs.models import Batch, Client, Job, State
+from jobs.selectors import batch_counts, finished_jobs, list_jobs
+from jobs.services import submit_batch, submit_job, wait_until_terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from uuid import UUID
+
+    from rest_framework.request import Request
+
+PROBLEM = OpenApiResponse(payloads.ProblemDocument, description="A problem document.")
+
+
+def client_of(request: Request) -> Client:
+    """The client whose key made the request."""
+    client = request.auth
+    assert isinstance(client, Client)
+    return client
+
+
+class JobsView(APIView):
+    """Jobs of the calling client."""
+
+    @extend_schema(
+        operation_id="submit_job",
+        request=payloads.JobRequest,
+        responses={202: payloads.AcceptedJob, "4XX": PROBLEM, 503: PROBLEM},
+    )
+    def post(self, request: Request) -> Response:
+        """Submit a job. The answer means that it is stored and will run at least once."""
+        spec = parse_body(request, payloads.JobRequest).job_spec()
+        created_at = submit_job(client=client_of(request), spec=spec)
+        document = accepted_job(spec.id, spec.url, created_at)
+        return Response(document, status=202, headers={"Location": document["links"]["self"]})
+
+    @extend_schema(
+        operation_id="list_jobs",
+        parameters=[payloads.JobQuery],
+        responses={200: payloads.JobPage, "4XX": PROBLEM},
+    )
+    def get(self, request: Request) -> Response:
+        """List jobs, newest first. Follow `next` until it is null."""
+        client = client_of(request)
+        query = parse_query(request, payloads.JobQuery)
+        filters = query.model_dump(exclude={"cursor", "limit"}, exclude_none=True)
+        before = read_cursor(client, query.cursor) if query.cursor else None
+        jobs = list_jobs(client=client, limit=query.limit + 1, before=before, **filters)
+        page = jobs[: query.limit]
+        following = None
+        if len(jobs) > query.limit:
+            parameters = {**request.query_params.dict(), "cursor": make_cursor(client, page[-1].id)}
+            following = f"{ROOT}/jobs?{urlencode(parameters)}"
+        return Response({"items": [job_document(job) for job in page], "next": following})
+
+
+class JobView(APIView):
+    """One job."""
+
+    @extend_schema(
+        operation_id="get_job",
+        parameters=[payloads.WaitQuery],
+        responses={200: payloads.JobDocument, "4XX": PROBLEM},
+    )
+    def get(self, request: Request, job_id: UUID) -> Response:
+        """Read a job; with `wait`, as soon as it is terminal or after that many seconds."""
+        client = client_of(request)
+        seconds = parse_query(request, payloads.WaitQuery).wait
+        if seconds:
+            job = wait_until_terminal(client=client, job_id=job_id, seconds=seconds)
+        else:
+            job = Job.objects.get(client=client, id=job_id)
+        return Response(job_document(job))
+
+
+class ResultView(APIView):
+    """The result of one job."""
+
+    @extend_schema(
+        operation_id="get_result",
+        responses={200: payloads.ResultDocument, "4XX": PROBLEM},
+    )
+    def get(self, request: Request, job_id: UUID) -> Response:
+        """Read what a succeeded job found; 409 while there is nothing to read."""
+        job = Job.objects.select_related("result").get(client=client_of(request), id=job_id)
+        if not job.is_terminal:
+            raise NotFinished(
+                "The job has not finished. Read the job with `wait`.", job_status=job.state
+            )
+        if job.state != State.SUCCEEDED:
+            raise NoResult(f"The job has {job.state}; its `error` says why.", job_status=job.state)
+        return Response(result_document(job, job.result))
+
+
+class BatchesView(APIView):
+    """Batches of the calling client."""
+
+    @extend_schema(
+        operation_id="submit_batch",
+        request=payloads.BatchRequest,
+        responses={202: payloads.AcceptedBatch, "4XX": PROBLEM, 503: PROBLEM},
+    )
+    def post(self, request: Request) -> Response:
+        """Submit up to 1,000 jobs: all are accepted, or none is."""
+        body = parse_body(request, payloads.BatchRequest)
+        specs = body.job_specs()
+        accepted = submit_batch(client=client_of(request), specs=specs, metadata=body.metadata)
+        links = batch_links(accepted.batch.id)
+        document = {
+            "id": accepted.batch.id,
+            "total": len(specs),
+            "created_at": accepted.created_at,
+            "jobs": [spec.id for spec in specs],
+            "links": links,
+        }
+        return Response(document, status=202, headers={"Location": links["self"]})
+
+
+class BatchView(APIView):
+    """One batch."""
+
+    @extend_schema(
+        operation_id="get_batch", responses={200: payloads.BatchDocument, "4XX": PROBLEM}
+    )
+    def get(self, request: Request, batch_id: UUID) -> Response:
+        """Read a batch with the number of its jobs in each status."""
+        batch = Batch.objects.get(client=client_of(request), id=batch_id)
+        return Response(batch_document(batch, batch_counts(batch)))
+
+
+class BatchResultsView(APIView):
+    """The results of one batch."""
+
+    @extend_schema(
+        operation_id="stream_batch_results",
+        responses={
+            (200, "application/x-ndjson"): OpenApiResponse(
+                payloads.ResultDocument,
+                description="A JSON document a line: the results of the jobs that have finished, "
+                "each with its `status`, and an `error` in place of the result where one failed.",
+            ),
+            "4XX": PROBLEM,
+        },
+    )
+    def get(self, request: Request, batch_id: UUID) -> StreamingHttpResponse:
+        """Stream the finished jobs of a batch as NDJSON, oldest first."""
+        batch = Batch.objects.get(client=client_of(request), id=batch_id)
+        return StreamingHttpResponse(
+            ndjson(batch), content_type="application/x-ndjson", headers={"X-Accel-Buffering": "no"}
+        )
+
+
+def ndjson(batch: Batch) -> Iterator[bytes]:
+    """A line a finished job; the database connection is given back while the reader reads."""
+    for page in finished_jobs(batch):
+        connection.close()
+        yield b"".join(line(outcome_line(job)) for job in page)
+    connection.close()
+
+
+def line(document: dict[str, Any]) -> bytes:
+    """One line of NDJSON."""
+    return orjson.dumps(document, option=OPTIONS | orjson.OPT_APPEND_NEWLINE)

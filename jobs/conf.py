@@ -1,0 +1,29 @@
+"""What `jobs` reads from Django's settings: the only place that does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+from django.conf import settings
+
+
+@dataclass(frozen=True)
+class JobSettings:
+    """The `JOBS` setting; durations are seconds and sizes bytes."""
+
+    default_timeout: float
+    default_max_attempts: int
+    max_connections: int
+    user_agent: str
+    max_body_size: int
+    allowed_addresses: tuple[str, ...]
+    worker_concurrency: int
+    lease: float
+    drain_timeout: float
+
+
+@cache
+def job_settings() -> JobSettings:
+    """The process's settings for jobs."""
+    return JobSettings(**settings.JOBS)

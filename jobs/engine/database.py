@@ -1,0 +1,67 @@
+"""asyncpg connections to Django's database, for the worker's hot path."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+from typing import Any
+
+import asyncpg
+from django.conf import settings
+from django.db import connection
+
+logger = logging.getLogger(__name__)
+
+FIRST_DELAY = 0.1
+LONGEST_DELAY = 3.0
+REFUSALS = (OSError, asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError, TimeoutError)
+
+
+class DatabaseUnreachable(Exception):
+    """PostgreSQL could not be reached."""
+
+
+def connect_arguments() -> dict[str, Any]:
+    """Where and how to connect: Django's settings in asyncpg's words."""
+    database = connection.settings_dict
+    options = database["OPTIONS"]
+    arguments = {
+        "host": options.get("host") or database["HOST"] or None,
+        "port": database["PORT"] or None,
+        "user": database["USER"] or None,
+        "password": database["PASSWORD"] or None,
+        "database": database["NAME"],
+        "ssl": options.get("sslmode"),
+        "timeout": options["connect_timeout"],
+        "server_settings": {
+            "application_name": f"scraper/worker/{os.getpid()}",
+            "options": options["options"],
+        },
+    }
+    return {key: value for key, value in arguments.items() if value is not None}
+
+
+async def create_pool(*, min_size: int, max_size: int) -> asyncpg.Pool:
+    """A pool, after retrying with backoff for DB_CONNECT_RETRY seconds.
+
+    Raises DatabaseUnreachable with what to do about it.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + settings.DB_CONNECT_RETRY
+    delay = FIRST_DELAY
+    while True:
+        try:
+            return await asyncpg.create_pool(
+                min_size=min_size, max_size=max_size, **connect_arguments()
+            )
+        except REFUSALS as error:
+            if loop.time() + delay > deadline:
+                raise DatabaseUnreachable(
+                    f"PostgreSQL cannot be reached: {error}\n"
+                    "Start it, or set DATABASE_URL to a running server."
+                ) from error
+            logger.warning("PostgreSQL refuses connections, trying again in %.1f s", delay)
+        await asyncio.sleep(delay * random.uniform(0.8, 1.2))
+        delay = min(2 * delay, LONGEST_DELAY)

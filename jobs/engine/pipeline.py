@@ -1,0 +1,107 @@
+"""One attempt of a job: fetch → extract → outcome → commit."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from jobs.engine.batcher import Content, Outcome, ResultBatcher
+from jobs.errors import ScrapeError, UnreadableDocument
+from jobs.extraction import ExtractionSpec, build_result, compile_spec, decode_html
+
+if TYPE_CHECKING:
+    from jobs.engine.repository import Claim
+    from jobs.extraction import Extractor
+    from jobs.fetching import Fetcher, Page
+
+logger = logging.getLogger(__name__)
+
+FIRST_RETRY = 2.0
+LONGEST_RETRY = 300.0
+LONGEST_WAIT_ASKED = 3600.0
+READABLE = ("text/", "application/xhtml", "application/xml", "application/json", "application/rss")
+
+
+@dataclass(slots=True)
+class Pipeline:
+    """Runs claimed jobs and hands their outcomes to the batcher."""
+
+    fetcher: Fetcher
+    batcher: ResultBatcher
+    _running: set[asyncio.Task[None]] = field(default_factory=set)
+    _releasing: bool = False
+
+    async def run(self, claim: Claim) -> None:
+        """Run one attempt to its durable end."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._running.add(task)
+        try:
+            outcome = await self._attempt(claim)
+        except asyncio.CancelledError:
+            if not self._releasing:
+                raise
+            outcome = Outcome(claim, "released")
+        finally:
+            self._running.discard(task)
+        await self.batcher.commit(outcome)
+
+    def release(self) -> int:
+        """Stop the scrapes that still run and give their attempts back; returns how many."""
+        self._releasing = True
+        running = list(self._running)
+        for task in running:
+            task.cancel()
+        return len(running)
+
+    async def _attempt(self, claim: Claim) -> Outcome:
+        try:
+            page = await self.fetcher.fetch(claim.url, timeout=claim.timeout)
+            return Outcome(claim, "succeeded", content=read(page, claim))
+        except ScrapeError as error:
+            return failure(claim, error)
+        except Exception:
+            logger.exception("job %s: unexpected failure", claim.job_id)
+            return failure(claim, ScrapeError())
+
+
+def read(page: Page, claim: Claim) -> Content:
+    """Extract what the job asked for.
+
+    Raises UnreadableDocument when the page is neither text nor markup.
+    """
+    if page.content_type and not page.content_type.startswith(READABLE):
+        raise UnreadableDocument(f"The document is {page.content_type}, which cannot be read.")
+    formats = build_result(
+        decode_html(page.body, page.charset),
+        url=page.url,
+        extractor=extractor_of(claim.extract) if claim.extract else None,
+        formats=claim.formats,
+    )
+    return Content(page.url, page.status, page.fetched_at, formats)
+
+
+@lru_cache(maxsize=1000)
+def extractor_of(spec: str) -> Extractor:
+    """The compiled form of a stored extraction spec."""
+    return compile_spec(ExtractionSpec.model_validate_json(spec))
+
+
+def failure(claim: Claim, error: ScrapeError) -> Outcome:
+    """Failed for good, or queued again after a backoff when that can help."""
+    if error.permanent or claim.attempt >= claim.max_attempts:
+        return Outcome(claim, "failed", error=error)
+    return Outcome(
+        claim, "queued", error=error, delay=retry_delay(claim.attempt, error.retry_after)
+    )
+
+
+def retry_delay(attempt: int, retry_after: float | None = None) -> float:
+    """Seconds before the next attempt: exponential with jitter, or longer when the target asks."""
+    backoff = min(FIRST_RETRY * 2 ** (attempt - 1), LONGEST_RETRY)
+    jittered = backoff * random.uniform(0.5, 1.0)
+    return max(jittered, min(retry_after or 0.0, LONGEST_WAIT_ASKED))

@@ -1,0 +1,113 @@
+"""The worker process: PgQueuer claims, the pipeline scrapes, the batcher commits."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pgqueuer
+
+from jobs.engine.batcher import ResultBatcher
+from jobs.engine.database import create_pool
+from jobs.engine.pipeline import Pipeline
+from jobs.engine.repository import ClaimingQueries
+from jobs.engine.statements import ENTRYPOINT
+from jobs.fetching import AddressPolicy, Fetcher
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from jobs.conf import JobSettings
+
+logger = logging.getLogger(__name__)
+
+IDLE_POLL = timedelta(seconds=2)
+RESTART_DELAY = timedelta(seconds=1)
+
+
+@dataclass(slots=True)
+class Worker:
+    """Scrapes until told to stop, `concurrency` jobs at once."""
+
+    settings: JobSettings
+    concurrency: int
+    report: Callable[[str], None]
+    name: str = f"{socket.gethostname()}/{os.getpid()}"
+
+    async def run(self) -> None:
+        """Run until SIGTERM or SIGINT, then drain.
+
+        Raises DatabaseUnreachable when PostgreSQL cannot be reached at the start.
+        """
+        pool = await create_pool(min_size=1, max_size=2)
+        fetcher = Fetcher(
+            policy=AddressPolicy.parse(self.settings.allowed_addresses),
+            user_agent=self.settings.user_agent,
+            max_connections=max(self.settings.max_connections, self.concurrency),
+            max_bytes=self.settings.max_body_size,
+        )
+        try:
+            async with fetcher:
+                batcher = ResultBatcher(pool)
+                await self._serve(Pipeline(fetcher, batcher), batcher)
+        finally:
+            await pool.close()
+        self.report("worker stopped")
+
+    async def _serve(self, pipeline: Pipeline, batcher: ResultBatcher) -> None:
+        shutdown = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signum, self._stop, shutdown, pipeline)
+        async with asyncio.TaskGroup() as tasks:
+            writing = tasks.create_task(batcher.run())
+            self.report(f"worker {self.name} ready, up to {self.concurrency} scrapes at once")
+            await pgqueuer.run(
+                lambda: self._engine(pipeline),
+                dequeue_timeout=IDLE_POLL,
+                batch_size=self.concurrency // 2,
+                max_concurrent_tasks=self.concurrency,
+                heartbeat_timeout=timedelta(seconds=self.settings.lease),
+                restart_on_failure=True,
+                restart_delay=RESTART_DELAY,
+                shutdown_on_listener_failure=True,
+                shutdown=shutdown,
+            )
+            writing.cancel()
+
+    @asynccontextmanager
+    async def _engine(self, pipeline: Pipeline) -> AsyncIterator[pgqueuer.PgQueuer]:
+        """One life of the engine; the supervisor asks for another when PostgreSQL was away."""
+        pool = await create_pool(min_size=2, max_size=3)
+        try:
+            queries = ClaimingQueries(pool, worker=self.name)
+            engine = pgqueuer.PgQueuer(queries.driver, queries=queries)
+
+            @engine.entrypoint(ENTRYPOINT)
+            async def scrape(job: pgqueuer.Job) -> None:
+                await pipeline.run(queries.take(job.id))
+
+            yield engine
+        finally:
+            pool.terminate()
+
+    def _stop(self, shutdown: asyncio.Event, pipeline: Pipeline) -> None:
+        """Claim nothing more; what has not finished in time is given back."""
+        if shutdown.is_set():
+            return
+        self.report(f"worker draining, at most {self.settings.drain_timeout:.0f} s")
+        shutdown.set()
+        asyncio.get_running_loop().call_later(
+            self.settings.drain_timeout, self._give_back, pipeline
+        )
+
+    def _give_back(self, pipeline: Pipeline) -> None:
+        if released := pipeline.release():
+            self.report(f"worker gave back {released} unfinished scrapes")

@@ -1,0 +1,168 @@
+"""The fetcher: one GET with redirects, inside the limits that strangers' URLs need."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Self
+
+import aiohttp
+
+from jobs.errors import (
+    FetchTimeout,
+    TooLarge,
+    TooManyRedirects,
+    UnreadableDocument,
+)
+from jobs.fetching.connector import guarded_connector
+from jobs.fetching.failures import connection_error, status_error
+from jobs.fetching.urls import check_url, join_url
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from aiohttp.abc import AbstractResolver
+    from yarl import URL
+
+    from jobs.fetching.guard import AddressPolicy
+
+MAX_REDIRECTS = 10
+DEFAULT_MAX_BYTES = 10 * 1024 * 1024
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_ACCEPT = "text/html,application/xhtml+xml,application/json;q=0.9,*/*;q=0.8"
+# What the parser decodes; it hands on a chain of codings, or an unknown one, as it came.
+_CODINGS = frozenset({"", "identity", "gzip", "deflate", "br", "zstd"})
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A final answer: the URL after redirects and the body freed of its content coding.
+
+    `content_type` is the media type without parameters, lower-case; `charset` is its charset
+    parameter as sent, if any. A 3xx answer that leads nowhere has an empty body.
+    """
+
+    url: str
+    status: int
+    content_type: str
+    charset: str | None
+    body: bytes
+    fetched_at: datetime
+
+
+class Fetcher:
+    """Fetches pages over one connection pool; an async context manager.
+
+    Keeps no cookies, reads no proxy from the environment, and connects only to addresses that
+    `policy` permits.
+    """
+
+    def __init__(
+        self,
+        policy: AddressPolicy,
+        *,
+        user_agent: str,
+        max_connections: int = 100,
+        max_per_host: int = 0,
+        max_bytes: int = DEFAULT_MAX_BYTES,
+        resolver: AbstractResolver | None = None,
+    ) -> None:
+        """`max_connections` and `max_per_host` bound open connections, 0 meaning no limit.
+
+        `max_bytes` bounds a decoded body. `resolver` replaces the system's name resolution and
+        is closed with the fetcher.
+        """
+        self._policy = policy
+        self._user_agent = user_agent
+        self._max_connections = max_connections
+        self._max_per_host = max_per_host
+        self._max_bytes = max_bytes
+        self._resolver = resolver
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._resolver = self._resolver or aiohttp.DefaultResolver()
+        self._session = aiohttp.ClientSession(
+            connector=guarded_connector(
+                self._policy,
+                self._resolver,
+                limit=self._max_connections,
+                limit_per_host=self._max_per_host,
+            ),
+            headers={"User-Agent": self._user_agent, "Accept": _ACCEPT},
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None),  # fetch() has one deadline for it all
+            trust_env=False,
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._session is not None and self._resolver is not None:
+            await self._session.close()
+            await self._resolver.close()
+
+    async def fetch(self, url: str, *, timeout: float) -> Page:  # noqa: ASYNC109 a job's own
+        """GET `url` and return the final answer, at most 10 redirects away.
+
+        `timeout` is in seconds and covers everything from waiting for a connection to the last
+        byte. Raises a `jobs.errors.ScrapeError` for every failure, 4xx and 5xx included.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._follow(check_url(url))
+        except TimeoutError as error:
+            raise FetchTimeout(f"The target did not answer within {timeout:g} s.") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise connection_error(error) from error
+
+    async def _follow(self, url: URL) -> Page:
+        if self._session is None:
+            raise RuntimeError("the fetcher is used outside its `async with` block")
+        for _ in range(MAX_REDIRECTS + 1):
+            # Leaving the block with an unread body, for whatever reason, closes the connection.
+            async with self._session.get(url, allow_redirects=False) as response:
+                location = response.headers.get("Location")
+                if response.status not in _REDIRECTS or not location:
+                    return await self._read(response)
+            url = join_url(url, location)
+        raise TooManyRedirects
+
+    async def _read(self, response: aiohttp.ClientResponse) -> Page:
+        if response.status >= 400:
+            raise status_error(response.status, response.headers)
+        return Page(
+            url=str(response.url),
+            status=response.status,
+            content_type=response.content_type if "Content-Type" in response.headers else "",
+            charset=response.charset,
+            body=b"" if response.status >= 300 else await self._read_body(response),
+            fetched_at=datetime.now(UTC),
+        )
+
+    async def _read_body(self, response: aiohttp.ClientResponse) -> bytes:
+        coding = ",".join(response.headers.getall("Content-Encoding", ())).lower()
+        if coding not in _CODINGS:
+            raise UnreadableDocument("The document has an unsupported Content-Encoding.")
+        if (response.content_length or 0) > self._max_bytes:
+            raise self._too_large()
+        blocks = []
+        room = self._max_bytes
+        # Blocks come decoded and bounded: a bomb is noticed long before it has unfolded.
+        content = response.content
+        while not content.at_eof():
+            block = await content.readany()
+            room -= len(block)
+            if room < 0:
+                raise self._too_large()
+            blocks.append(block)
+        return blocks[0] if len(blocks) == 1 else b"".join(blocks)
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(f"The document is larger than {self._max_bytes:,} bytes.")

@@ -1,0 +1,34 @@
+#!/usr/bin/env python
+"""Django's command line for this project."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+
+def main() -> None:
+    """Run the management command named on the command line."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "scraper_site.settings")
+    if sys.argv[1:2] == ["up"]:
+        prepare_environment(sys.argv[2:])
+    from django.core.management import execute_from_command_line
+
+    execute_from_command_line(sys.argv)
+
+
+def prepare_environment(arguments: list[str]) -> None:
+    """Set what a fresh checkout lacks, before the settings are loaded."""
+    from scraper_site.embedded import DEFAULT_DATA_DIR, EngineError, local_environment
+
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--data-dir", type=Path, default=DEFAULT_DATA_DIR)
+    known, _ = parser.parse_known_args(arguments)
+    try:
+        os.environ |= local_environment(known.data_dir)
+    except EngineError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,8 @@
+from django.apps import AppConfig
+
+
+class PerformanceConfig(AppConfig):
+    """Watches everything below it; nothing below knows it exists."""
+
+    name = "performance"
+    default_auto_field = "django.db.models.BigAutoField"

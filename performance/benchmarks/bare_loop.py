@@ -1,0 +1,73 @@
+"""The yardstick of `benchmark throughput`: the least code that scrapes the same pages.
+
+aiohttp and selectolax by hand, the same six fields, nothing queued, checked, retried or stored.
+Prints pages a second, timed from the first request to the last record.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import uvloop
+from selectolax.lexbor import LexborHTMLParser
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def records(body: bytes) -> list[dict[str, Any]]:
+    """The product cards of a listing page."""
+    found = []
+    for card in LexborHTMLParser(body).css("article.product"):
+        name = card.css_first("a.name")
+        found.append(
+            {
+                "name": name.text(strip=True),
+                "url": name.attributes.get("href"),
+                "brand": card.css_first("span.brand").text(strip=True),
+                "price": card.css_first("span.price").text(strip=True),
+                "rating": card.css_first("span.rating").text(strip=True),
+                "stock": card.css_first("span.stock").text(strip=True),
+            }
+        )
+    return found
+
+
+async def scrape(urls: Iterator[str], session: aiohttp.ClientSession) -> int:
+    """Scrape from the shared list until it is empty; returns the number of records."""
+    count = 0
+    for url in urls:
+        async with session.get(url) as response:
+            count += len(records(await response.read()))
+    return count
+
+
+async def main(urls: list[str], concurrency: int) -> None:
+    """Scrape all of `urls` and print the rate."""
+    shared = iter(urls)
+    connector = aiohttp.TCPConnector(limit=concurrency)
+    async with aiohttp.ClientSession(connector=connector) as session:
+        start = time.perf_counter()
+        counts = await asyncio.gather(*(scrape(shared, session) for _ in range(concurrency)))
+        seconds = time.perf_counter() - start
+    if sum(counts) != 40 * len(urls):
+        sys.exit(f"expected {40 * len(urls)} records, found {sum(counts)}")
+    sys.stdout.write(f"{len(urls) / seconds}\n")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("site")
+    parser.add_argument("--pages", type=int, required=True)
+    parser.add_argument("--distinct", type=int, required=True)
+    parser.add_argument("--concurrency", type=int, required=True)
+    options = parser.parse_args()
+    numbers = itertools.islice(itertools.cycle(range(1, options.distinct + 1)), options.pages)
+    listing = [f"{options.site}/catalogue/page-{number}" for number in numbers]
+    uvloop.run(main(listing, options.concurrency))

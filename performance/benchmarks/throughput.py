@@ -1,0 +1,175 @@
+"""How much of a bare scraping loop's speed is left when every result is durable.
+
+In turns, so that a noisy machine disturbs both alike: the bare loop over N pages, then one worker
+process draining N submitted jobs over the same pages. The worker's time runs from its first claim
+to its last commit.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import statistics
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from django.contrib.auth.models import User
+from django.db import connection
+from django.db.models import Count, Max, Min
+
+from jobs.engine.queue import JobSpec
+from jobs.models import Attempt, Client, Job, Result, State
+from jobs.services import create_client, submit_batch
+from performance.benchmarks.practice_site import practice_site
+from performance.benchmarks.report import Report, Row, judged
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+    from collections.abc import Callable, Iterator
+
+HELP = "the worker's durable scrapes per second ÷ a bare aiohttp+selectolax loop's"
+GOAL = 0.85
+DISTINCT_PAGES = 75
+STALLED_AFTER = 120
+EXTRACT = {
+    "name": "products",
+    "baseSelector": "article.product",
+    "fields": [
+        {"name": "name", "selector": "a.name", "type": "text"},
+        {"name": "url", "selector": "a.name", "type": "attribute", "attribute": "href"},
+        {"name": "brand", "selector": "span.brand", "type": "text"},
+        {"name": "price", "selector": "span.price", "type": "text"},
+        {"name": "rating", "selector": "span.rating", "type": "text"},
+        {"name": "stock", "selector": "span.stock", "type": "text"},
+    ],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """One drain by one worker process."""
+
+    rate: float
+    lost: int
+    duplicates: int
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """`--jobs`, `--rounds`, `--concurrency`."""
+    parser.add_argument("--jobs", type=int, default=5000, help="pages a round (default 5000)")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of both (default 3)")
+    parser.add_argument(
+        "--concurrency", type=int, default=100, help="scrapes at once (default 100)"
+    )
+
+
+def run(*, jobs: int, rounds: int, concurrency: int, progress: Callable[[str], None]) -> Report:
+    """Measure and compare, in a scratch database."""
+    bare: list[float] = []
+    drained: list[Drained] = []
+    with practice_site() as site:
+        for turn in range(1, rounds + 1):
+            bare.append(bare_rate(site, jobs, concurrency))
+            drained.append(drain(site, jobs, concurrency))
+            progress(
+                f"round {turn} of {rounds}: bare loop {bare[-1]:,.0f} pages/s, "
+                f"worker {drained[-1].rate:,.0f} jobs/s, ratio {drained[-1].rate / bare[-1]:.2f}"
+            )
+    ratios = [d.rate / b for d, b in zip(drained, bare, strict=True)]
+    return Report(
+        "throughput",
+        [
+            Row("bare loop, median", statistics.median(bare), "pages/s"),
+            Row("worker, median", statistics.median(d.rate for d in drained), "jobs/s"),
+            judged("ratio, median of the rounds", statistics.median(ratios), "×", "≥", GOAL),
+            Row("ratio, lowest", min(ratios), "×"),
+            Row("ratio, highest", max(ratios), "×"),
+            judged("jobs lost", sum(d.lost for d in drained), "jobs", "≤", 0),
+            judged("jobs run twice", sum(d.duplicates for d in drained), "jobs", "≤", 0),
+        ],
+    )
+
+
+def bare_rate(site: str, pages: int, concurrency: int) -> float:
+    """Pages per second of the bare loop, in a process of its own."""
+    command = [sys.executable, "-m", "performance.benchmarks.bare_loop", site]
+    command += ["--pages", str(pages), "--distinct", str(DISTINCT_PAGES)]
+    command += ["--concurrency", str(concurrency)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
+def drain(site: str, jobs: int, concurrency: int) -> Drained:
+    """Submit, start one worker, wait for the end, count."""
+    clear()
+    submit(site, jobs)
+    with worker(site, concurrency):
+        wait_until_done()
+    times = Attempt.objects.aggregate(first=Min("started_at"), last=Max("finished_at"))
+    seconds = (times["last"] - times["first"]).total_seconds()
+    complete = Result.objects.filter(job__state=State.SUCCEEDED, data__39__isnull=False).count()
+    repeated = Attempt.objects.values("job").annotate(runs=Count("*")).filter(runs__gt=1).count()
+    return Drained(rate=jobs / seconds, lost=jobs - complete, duplicates=repeated)
+
+
+def clear() -> None:
+    """Start from an empty queue with fresh statistics."""
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE jobs_job, jobs_batch, jobs_attempt, jobs_result, pgqueuer")
+
+
+def submit(site: str, jobs: int) -> None:
+    """Queue `jobs` listing pages as batches of a benchmark client."""
+    owner, _ = User.objects.get_or_create(username="benchmark")
+    client = Client.objects.filter(owner=owner).first() or create_client(
+        owner=owner, name="benchmark"
+    )
+    numbers = itertools.islice(itertools.cycle(range(1, DISTINCT_PAGES + 1)), jobs)
+    specs = [
+        JobSpec(
+            url=f"{site}/catalogue/page-{number}",
+            formats=("data",),
+            extract=EXTRACT,
+            max_attempts=1,
+            timeout=30,
+        )
+        for number in numbers
+    ]
+    for start in range(0, jobs, 1000):
+        submit_batch(client=client, specs=specs[start : start + 1000], metadata={})
+    with connection.cursor() as cursor:
+        cursor.execute("VACUUM ANALYZE jobs_job, pgqueuer")
+
+
+@contextmanager
+def worker(site: str, concurrency: int) -> Iterator[None]:
+    """One worker process, allowed to scrape the practice site."""
+    environment = {
+        **os.environ,
+        "PROCESS_ROLE": "worker",
+        "FETCH_ALLOWED_ADDRESSES": urlsplit(site).netloc,
+    }
+    command = [sys.executable, "manage.py", "runworker", "--concurrency", str(concurrency)]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def wait_until_done() -> None:
+    """Return when no job is unfinished; raises RuntimeError when nothing moves any more."""
+    unfinished, moved = -1, time.monotonic()
+    while unfinished:
+        time.sleep(0.25)
+        now_unfinished = Job.objects.filter(state__in=[State.QUEUED, State.RUNNING]).count()
+        if now_unfinished != unfinished:
+            unfinished, moved = now_unfinished, time.monotonic()
+        elif time.monotonic() - moved > STALLED_AFTER:
+            raise RuntimeError(f"{unfinished} jobs have not moved for {STALLED_AFTER} s")

@@ -1,0 +1,166 @@
+"""The environment, read once, typed and checked; the only place that reads it.
+
+Every field is a variable of the same name in capitals. The table in `docs/configuration.md` is
+written from this class by `manage.py configuration`.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+class EnvironmentInvalid(SystemExit):
+    """The environment holds values that this service cannot run with."""
+
+
+def _split(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+
+
+class Environment(BaseSettings):
+    """What an operator can set; durations are seconds and sizes bytes."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+
+    secret_key: SecretStr = Field(
+        min_length=32, description="Signs sessions and cursors. Random, 32 characters or more."
+    )
+    debug: bool = Field(default=False, description="Django's debug pages. Never in production.")
+    allowed_hosts: CommaSeparated = Field(
+        default=("localhost", "127.0.0.1"), description="Host names this service answers to."
+    )
+    csrf_trusted_origins: CommaSeparated = Field(
+        default=(), description="Origins (`https://host`) allowed to post admin forms."
+    )
+    https: bool = Field(
+        default=True,
+        description="Users reach the service by HTTPS: secure cookies, redirect and HSTS.",
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="The least severe record that is logged."
+    )
+    process_role: str = Field(
+        default="command",
+        pattern=r"^[a-z]{1,16}$",
+        description="What this process is (`web`, `worker`, …); the entry points set it.",
+    )
+    bind_host: str = Field(
+        default="127.0.0.1",
+        description="Address the web server binds to; `0.0.0.0` in a container.",
+    )
+    port: int = Field(default=8000, ge=1, le=65535, description="Where the web server listens.")
+    web_concurrency: int = Field(default=2, ge=1, le=64, description="Web server processes.")
+
+    database_url: str = Field(
+        pattern=r"^postgres(ql)?://",
+        description="PostgreSQL 14 or newer; a socket as `?host=/dir`.",
+    )
+    db_pool_size: int = Field(
+        default=20,
+        ge=1,
+        le=1000,
+        description="Connections each web process keeps open: the pool's minimum.",
+    )
+    db_max_overflow: int = Field(
+        default=30,
+        ge=0,
+        le=1000,
+        description="Connections it may open beyond `DB_POOL_SIZE`: the pool's maximum is the sum.",
+    )
+    db_pool_timeout: float = Field(
+        default=3, gt=0, le=60, description="Wait for a free connection before answering 503."
+    )
+    db_pool_recycle: int = Field(
+        default=3600, ge=60, description="Age at which a pooled connection is replaced."
+    )
+    db_connect_timeout: int = Field(
+        default=5, ge=1, le=60, description="Wait for one attempt to connect to PostgreSQL."
+    )
+    db_connect_retry: float = Field(
+        default=30,
+        ge=0,
+        le=600,
+        description="How long commands and workers keep trying to connect, with backoff.",
+    )
+    db_statement_timeout: int = Field(
+        default=30, ge=1, description="PostgreSQL ends a statement that runs longer."
+    )
+    db_idle_in_transaction_timeout: int = Field(
+        default=60, ge=1, description="PostgreSQL ends a session idle inside a transaction."
+    )
+
+    redis_url: str = Field(
+        pattern=r"^(rediss?|unix)://",
+        description="Valkey or Redis. Disposable: losing it loses speed and nothing else.",
+    )
+    redis_max_connections: int = Field(
+        default=50, ge=1, description="Connections a process may hold to it."
+    )
+    redis_health_check_interval: int = Field(
+        default=30, ge=0, description="Idle age after which a connection is checked before use."
+    )
+    cache_default_ttl: int = Field(default=3600, ge=1, description="Lifetime of a cached value.")
+    cache_max_memory_size: int = Field(
+        default=104_857_600, ge=1_048_576, description="Valkey's memory in the embedded profile."
+    )
+
+    http_timeout: float = Field(
+        default=30, gt=0, le=300, description="A job's `timeout` when it names none."
+    )
+    http_max_connections: int = Field(
+        default=100, ge=1, le=10_000, description="Connections a worker holds to targets."
+    )
+    http_max_retries: int = Field(
+        default=3, ge=0, le=19, description="Retries of a failing scrape: `max_attempts` less one."
+    )
+    http_max_body_size: int = Field(
+        default=10_485_760, ge=1024, description="Largest document accepted, decompressed."
+    )
+    http_user_agent: str = Field(
+        default="scraper-site/0.1",
+        min_length=1,
+        description="How the fetcher names itself to targets; say how to reach you.",
+    )
+    fetch_allowed_addresses: CommaSeparated = Field(
+        default=(),
+        description="Non-public `ip:port` or CIDR that may be scraped all the same.",
+    )
+    worker_concurrency: int = Field(
+        default=100, ge=2, le=10_000, description="Scrapes a worker process runs at once."
+    )
+    worker_lease: float = Field(
+        default=30,
+        ge=2,
+        le=600,
+        description="A worker silent for so long has lost its jobs to the others.",
+    )
+    worker_drain_timeout: float = Field(
+        default=25, ge=0, le=300, description="Time that running scrapes get after SIGTERM."
+    )
+
+
+@cache
+def environment() -> Environment:
+    """The process's environment.
+
+    Raises `EnvironmentInvalid` naming every variable that is missing or wrong, without its value.
+    """
+    try:
+        return Environment()
+    except ValidationError as error:
+        problems = "\n".join(
+            f"  {str(item['loc'][0]).upper()}: {item['msg']}"
+            for item in error.errors(include_input=False, include_url=False)
+        )
+        raise EnvironmentInvalid(
+            f"The environment is not usable (see docs/configuration.md):\n{problems}"
+        ) from None

@@ -1,0 +1,59 @@
+"""The database backend: Django's own, plus retries while PostgreSQL is starting or restarting."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from typing import Any
+
+from django.conf import settings
+from django.db.backends.postgresql import base
+from django.db.utils import OperationalError
+
+logger = logging.getLogger(__name__)
+
+FIRST_DELAY = 0.1
+LONGEST_DELAY = 3.0
+# SQLSTATE classes that waiting does not cure: bad credentials, unknown database.
+HOPELESS = ("28", "3D")
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    """Retries a refused connection with backoff; web processes leave that to their pool."""
+
+    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        """A new connection.
+
+        Raises OperationalError that says where it was looked for and what to do.
+        """
+        if self.settings_dict["OPTIONS"].get("pool"):
+            return super().get_new_connection(conn_params)
+        deadline = time.monotonic() + settings.DB_CONNECT_RETRY
+        delay = FIRST_DELAY
+        while True:
+            try:
+                return super().get_new_connection(conn_params)
+            except base.Database.OperationalError as error:
+                if time.monotonic() + delay > deadline or is_hopeless(error):
+                    raise OperationalError(advice(conn_params, error)) from error
+                logger.warning("PostgreSQL refuses connections, trying again in %.1f s", delay)
+            time.sleep(delay * random.uniform(0.8, 1.2))
+            delay = min(2 * delay, LONGEST_DELAY)
+
+
+def is_hopeless(error: BaseException) -> bool:
+    """Whether trying again cannot help."""
+    state = getattr(error, "sqlstate", None) or ""
+    text = str(error)
+    return state.startswith(HOPELESS) or "does not exist" in text or "authentication" in text
+
+
+def advice(conn_params: dict[str, Any], error: BaseException) -> str:
+    """What happened, where, and what to do; never the password."""
+    place = f"{conn_params.get('host') or 'localhost'}:{conn_params.get('port') or 5432}"
+    reason = str(error).strip().splitlines()[-1]
+    return (
+        f"PostgreSQL at {place} (database {conn_params.get('dbname')!r}) cannot be used: {reason}\n"
+        "Start it, or set DATABASE_URL to a server that accepts this user."
+    )

@@ -1,0 +1,195 @@
+"""Django's settings, all derived from `scraper_site.env`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import dj_database_url
+
+from scraper_site.env import environment
+
+env = environment()
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+SECRET_KEY = env.secret_key.get_secret_value()
+DEBUG = env.debug
+ALLOWED_HOSTS = list(env.allowed_hosts)
+CSRF_TRUSTED_ORIGINS = list(env.csrf_trusted_origins)
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "scraper_site",
+    "performance",
+    "jobs",
+]
+
+MIDDLEWARE = [
+    "scraper_site.health.HealthMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "scraper_site.urls"
+WSGI_APPLICATION = "scraper_site.wsgi.application"
+APPEND_SLASH = True
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# Only web processes pool: a command or a worker uses one Django connection at most, and opening
+# DB_POOL_SIZE of them for a `manage.py migrate` would eat the server's budget.
+_pool: bool | dict[str, object] = False
+if env.process_role == "web":
+    _pool = {
+        "min_size": env.db_pool_size,
+        "max_size": env.db_pool_size + env.db_max_overflow,
+        "timeout": env.db_pool_timeout,
+        "max_lifetime": env.db_pool_recycle,
+        "max_waiting": 4 * (env.db_pool_size + env.db_max_overflow),
+    }
+
+DATABASES = {
+    "default": {
+        **dj_database_url.parse(env.database_url),
+        "ENGINE": "scraper_site.postgresql",
+        "CONN_MAX_AGE": 0,
+        "CONN_HEALTH_CHECKS": True,
+        "DISABLE_SERVER_SIDE_CURSORS": True,
+    }
+}
+DATABASES["default"]["OPTIONS"] = {
+    **DATABASES["default"].get("OPTIONS", {}),
+    "pool": _pool,
+    "application_name": f"scraper/{env.process_role}/{os.getpid()}",
+    "connect_timeout": env.db_connect_timeout,
+    "options": (
+        f"-c statement_timeout={env.db_statement_timeout}s"
+        f" -c idle_in_transaction_session_timeout={env.db_idle_in_transaction_timeout}s"
+        " -c jit=off"
+    ),
+}
+DB_CONNECT_RETRY = env.db_connect_retry
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+CACHES = {
+    "default": {
+        "BACKEND": "django_redis.cache.RedisCache",
+        "LOCATION": env.redis_url,
+        "TIMEOUT": env.cache_default_ttl,
+        "KEY_PREFIX": "scraper",
+        "OPTIONS": {
+            # Whoever can write to Valkey could run code in our processes if this were pickle.
+            "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
+            "CONNECTION_POOL_CLASS": "redis.BlockingConnectionPool",
+            "CONNECTION_POOL_KWARGS": {
+                "max_connections": env.redis_max_connections,
+                "health_check_interval": env.redis_health_check_interval,
+                "timeout": 2,
+            },
+            "SOCKET_CONNECT_TIMEOUT": 2,
+            "SOCKET_TIMEOUT": 2,
+        },
+    }
+}
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
+LANGUAGE_CODE = "en-gb"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = False
+
+STATIC_URL = "static/"
+# Served straight from the installed packages: no collecting step between a checkout and a start.
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = False
+
+SECURE_SSL_REDIRECT = env.https
+SECURE_HSTS_SECONDS = 31_536_000 if env.https else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = env.https
+SECURE_HSTS_PRELOAD = env.https
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.https else None
+SESSION_COOKIE_SECURE = env.https
+CSRF_COOKIE_SECURE = env.https
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["jobs.api.auth.BearerAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["jobs.api.renderers.ORJSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["jobs.api.parsers.JSONBodyParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "jobs.api.errors.problem_response",
+    "UNAUTHENTICATED_USER": None,
+}
+
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Scraping jobs",
+    "DESCRIPTION": "Submit URLs with an extraction spec, collect structured results.",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PUBLIC": True,
+    "SERVE_AUTHENTICATION": [],
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": env.log_level},
+}
+
+JOBS = {
+    "default_timeout": env.http_timeout,
+    "default_max_attempts": env.http_max_retries + 1,
+    "max_connections": env.http_max_connections,
+    "user_agent": env.http_user_agent,
+    "max_body_size": env.http_max_body_size,
+    "allowed_addresses": env.fetch_allowed_addresses,
+    "worker_concurrency": env.worker_concurrency,
+    "lease": env.worker_lease,
+    "drain_timeout": env.worker_drain_timeout,
+}
