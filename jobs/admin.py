@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from django.contrib import admin
 
@@ -34,36 +34,59 @@ class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]
 class ClientAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """Tenants of the API."""
 
-    list_display: ClassVar = ["name", "owner", "is_active", "created_at"]
-    list_select_related: ClassVar = ["owner"]
-    raw_id_fields: ClassVar = ["owner"]
-    search_fields: ClassVar = ["name"]
+    list_display = (
+        "name",
+        "owner",
+        "is_active",
+        "created_at",
+    )
+    list_select_related = ("owner",)
+    raw_id_fields = ("owner",)
+    search_fields = ("name",)
 
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(ReadOnly):
     """Credentials, without their secrets."""
 
-    list_display: ClassVar = ["id", "client", "created_at", "revoked_at"]
-    list_select_related: ClassVar = ["client"]
-    exclude: ClassVar = ["digest"]
+    list_display = (
+        "id",
+        "client",
+        "created_at",
+        "revoked_at",
+    )
+    list_select_related = ("client",)
+    exclude = ("digest",)
 
 
 @admin.register(Batch)
 class BatchAdmin(ReadOnly):
     """Jobs submitted together."""
 
-    list_display: ClassVar = ["id", "client", "total", "created_at"]
-    list_select_related: ClassVar = ["client"]
-    ordering: ClassVar = ["-id"]
+    list_display = (
+        "id",
+        "client",
+        "total",
+        "created_at",
+    )
+    list_select_related = ("client",)
+    ordering = ("-id",)
 
 
 @admin.register(Job)
 class JobAdmin(ReadOnly):
     """Single scrapes."""
 
-    list_display: ClassVar = ["id", "url", "state", "attempt", "client", "created_at", "error_code"]
-    list_filter: ClassVar = ["state"]
-    list_select_related: ClassVar = ["client"]
-    exclude: ClassVar = ["claim_token"]
-    ordering: ClassVar = ["-id"]
+    list_display = (
+        "id",
+        "url",
+        "state",
+        "attempt",
+        "client",
+        "created_at",
+        "error_code",
+    )
+    list_filter = ("state",)
+    list_select_related = ("client",)
+    exclude = ("claim_token",)
+    ordering = ("-id",)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from django.conf import settings
 
@@ -26,4 +27,5 @@ class JobSettings:
 @cache
 def job_settings() -> JobSettings:
     """The process's settings for jobs."""
-    return JobSettings(**settings.JOBS)
+    configured: dict[str, Any] = settings.JOBS
+    return JobSettings(**configured)

@@ -33,6 +33,6 @@ def post_worker_init(worker: Worker) -> None:
     """Refuse to serve when psycopg would block the whole hub on every query."""
     import psycopg.waiting
 
-    if psycopg.waiting.wait.__name__ == "wait_c":
+    if getattr(psycopg.waiting.wait, "__name__", "") == "wait_c":
         worker.log.error("psycopg was imported before gevent patched the sockets")
         raise SystemExit(4)

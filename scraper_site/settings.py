@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import dj_database_url
 
@@ -76,7 +77,7 @@ if env.process_role == "web":
         "max_waiting": 4 * (env.db_pool_size + env.db_max_overflow),
     }
 
-DATABASES = {
+DATABASES: dict[str, dict[str, Any]] = {
     "default": {
         **dj_database_url.parse(env.database_url),
         "ENGINE": "scraper_site.postgresql",
@@ -182,7 +183,7 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": env.log_level},
 }
 
-JOBS = {
+JOBS: dict[str, Any] = {
     "default_timeout": env.http_timeout,
     "default_max_attempts": env.http_max_retries + 1,
     "max_connections": env.http_max_connections,

@@ -15,14 +15,20 @@ from urllib.parse import urljoin, urlsplit
 
 from django.conf import settings
 from django.core.management import call_command
-from django.db import connections
+from django.db import OperationalError, connections
 from rich.console import Console
 
-from scraper_site.credentials import Credentials, ensure_credentials
-from scraper_site.embedded import Engines
-from scraper_site.first_scrape import DEADLINE, FirstScrape, answers, run_first_scrape
+from scraper_site.credentials import Credentials, CredentialsError, ensure_credentials
+from scraper_site.embedded import EngineError, Engines
+from scraper_site.first_scrape import (
+    DEADLINE,
+    FirstScrape,
+    FirstScrapeError,
+    answers,
+    run_first_scrape,
+)
 from scraper_site.output import Output
-from scraper_site.supervisor import STOPPING, ProcessSpec, Supervisor, signals_held
+from scraper_site.supervisor import STOPPING, ChildError, ProcessSpec, Supervisor, signals_held
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,6 +44,17 @@ TABLE_WIDTH = 130
 
 class StartError(Exception):
     """The stack cannot start; the message says why and what to do."""
+
+
+# What `Stack.run` raises when it cannot do its work; each message is for the person who ran it.
+FAILURES = (
+    StartError,
+    EngineError,
+    ChildError,
+    CredentialsError,
+    FirstScrapeError,
+    OperationalError,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,13 +90,20 @@ class Stack:
             # Pushed first, closed last: the data directory is ours until all children are gone.
             locks = stack.enter_context(ExitStack())
             stack.enter_context(self._supervisor)
-            self._start(credentials, locks)
-            scrape = self._scrape(credentials)
-            self._supervisor.settle()
-            self._show(scrape, credentials)
-            if not self._options.once:
-                self._supervisor.run()
-            return scrape.is_right
+            try:
+                return self._serve(credentials, locks)
+            except KeyboardInterrupt:
+                self._say("stopping; once more kills")
+                raise
+
+    def _serve(self, credentials: Credentials, locks: ExitStack) -> bool:
+        self._start(credentials, locks)
+        scrape = self._scrape(credentials)
+        self._supervisor.settle()
+        self._show(scrape, credentials)
+        if not self._options.once:
+            self._supervisor.run()
+        return scrape.is_right
 
     def _credentials(self) -> Credentials:
         known = Credentials.load(self._data_dir)

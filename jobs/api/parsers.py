@@ -27,7 +27,7 @@ class JSONBodyParser(BaseParser):
 
     media_type = "application/json"
 
-    def parse(
+    def parse(  # type: ignore[override]  # the stubs know parsed data only
         self,
         stream: Any,
         media_type: str | None = None,
@@ -42,7 +42,7 @@ class JSONBodyParser(BaseParser):
 
 def parse_body(request: Request, model: type[Payload]) -> Payload:
     """The request's body as a payload; raises MalformedBody or InvalidPayload."""
-    body = request.data
+    body: object = request.data
     if not isinstance(body, bytes) or not body:
         raise MalformedBody("The body must be a JSON object.")
     if NUL_ESCAPE.search(body):

@@ -63,7 +63,7 @@ class JobsView(APIView):
 
     @extend_schema(
         operation_id="list_jobs",
-        parameters=[payloads.JobQuery],
+        parameters=[payloads.JobQuery],  # type: ignore[list-item]
         responses={200: payloads.JobPage, "4XX": PROBLEM},
     )
     def get(self, request: Request) -> Response:
@@ -86,7 +86,7 @@ class JobView(APIView):
 
     @extend_schema(
         operation_id="get_job",
-        parameters=[payloads.WaitQuery],
+        parameters=[payloads.WaitQuery],  # type: ignore[list-item]
         responses={200: payloads.JobDocument, "4XX": PROBLEM},
     )
     def get(self, request: Request, job_id: UUID) -> Response:

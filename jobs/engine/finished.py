@@ -13,7 +13,7 @@ import time
 from collections import defaultdict
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import psycopg
@@ -95,7 +95,7 @@ class FinishedListener:
                     event.set()
 
 
-def connect_arguments() -> dict[str, object]:
+def connect_arguments() -> dict[str, Any]:
     """Django's own connection arguments, for a connection outside its pool."""
     arguments = connection.get_connection_params()
     keep = ("host", "port", "user", "password", "dbname", "sslmode", "application_name", "options")

@@ -102,6 +102,6 @@ def failure(claim: Claim, error: ScrapeError) -> Outcome:
 
 def retry_delay(attempt: int, retry_after: float | None = None) -> float:
     """Seconds before the next attempt: exponential with jitter, or longer when the target asks."""
-    backoff = min(FIRST_RETRY * 2 ** (attempt - 1), LONGEST_RETRY)
+    backoff = min(FIRST_RETRY * 2.0 ** (attempt - 1), LONGEST_RETRY)
     jittered = backoff * random.uniform(0.5, 1.0)
     return max(jittered, min(retry_after or 0.0, LONGEST_WAIT_ASKED))

@@ -16,6 +16,7 @@ import pgqueuer
 
 from jobs.engine.batcher import ResultBatcher
 from jobs.engine.database import create_pool
+from jobs.engine.memory import keep_freed_memory
 from jobs.engine.pipeline import Pipeline
 from jobs.engine.repository import ClaimingQueries
 from jobs.engine.statements import ENTRYPOINT
@@ -46,6 +47,7 @@ class Worker:
 
         Raises DatabaseUnreachable when PostgreSQL cannot be reached at the start.
         """
+        keep_freed_memory()
         pool = await create_pool(min_size=1, max_size=2)
         fetcher = Fetcher(
             policy=AddressPolicy.parse(self.settings.allowed_addresses),

@@ -8,11 +8,12 @@ nothing at all was found makes no record. Unlike there, a missing value is a nul
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode, SelectolaxError
 
 from jobs.errors import TooLarge, UnreadableDocument
+from jobs.extraction.sweep import first_matches, is_simple
 from jobs.extraction.values import Value, compile_value
 
 if TYPE_CHECKING:
@@ -44,14 +45,60 @@ _Reader = Callable[[LexborNode, int, _Budget], Any]
 _Record = Callable[[LexborNode, _Budget], dict[str, Any]]
 
 
+class _Plain(NamedTuple):
+    """A field that is the text or an attribute of the first match, as most fields are."""
+
+    name: str
+    selector: str
+    attribute: str | None
+    default: Any
+
+    def read(self, node: LexborNode | None, budget: _Budget) -> Any:
+        if node is None:
+            return self.default
+        found: str | None
+        if self.attribute is None:
+            found = node.text(strip=True)
+        elif (found := node.attrs.sget(self.attribute, None)) is None:
+            return self.default
+        if len(found) > SHORT:
+            budget.spend(len(found))
+        return found
+
+    def read_all(self, nodes: Sequence[LexborNode | None], budget: _Budget) -> list[Any]:
+        """The same for many nodes: a call for each would cost more than the reading."""
+        found: list[str | None]
+        if (name := self.attribute) is None:
+            found = [None if node is None else node.text(strip=True) for node in nodes]
+        else:
+            found = [None if node is None else node.attrs.sget(name, None) for node in nodes]
+        budget.spend(sum(len(value) for value in found if value is not None))
+        if self.default is None:
+            return found
+        return [self.default if value is None else value for value in found]
+
+
+class _Other(NamedTuple):
+    """Any other field."""
+
+    name: str
+    read: _Reader
+
+
 class Extractor:
     """A compiled spec; holds no state of a document, so it can be kept and shared."""
 
-    __slots__ = ("_read", "_selector")
+    __slots__ = ("_plan", "_read", "_selector", "_swept")
 
-    def __init__(self, selector: str, read: _Record) -> None:
+    def __init__(self, selector: str, fields: Sequence[Field]) -> None:
         self._selector = selector
-        self._read = read
+        self._plan = _plan(fields)
+        self._read = _record(fields)
+        self._swept = {
+            field.selector
+            for field in self._plan
+            if isinstance(field, _Plain) and is_simple(field.selector)
+        }
 
     def extract(self, tree: LexborHTMLParser) -> list[dict[str, Any]]:
         """One record an element of the base selector, in document order.
@@ -59,68 +106,77 @@ class Extractor:
         Raises TooLarge when the records outgrow MAX_RESULT_CHARS, UnreadableDocument when the
         engine gives up on the document.
         """
-        budget, read = _Budget(), self._read
-        records = []
+        budget = _Budget()
         try:
-            for element in _distinct(self._selector, tree.css(self._selector)):
-                record = read(element, budget)
-                for value in record.values():
-                    if value is not None:
-                        records.append(record)
-                        break
+            elements = _distinct(self._selector, tree.css(self._selector))
+            matches = first_matches(tree, elements, self._swept) if self._swept else None
+            if matches is None:
+                records = [self._read(element, budget) for element in elements]
+            else:
+                records = self._by_columns(elements, matches, budget)
         except SelectolaxError as error:
             raise UnreadableDocument from error
-        return records
+        return [record for record in records if _has_value(record)]
+
+    def _by_columns(
+        self,
+        elements: list[LexborNode],
+        matches: dict[str, list[LexborNode | None]],
+        budget: _Budget,
+    ) -> list[dict[str, Any]]:
+        """The same records, read field by field."""
+        budget.spend(SHORT * len(self._plan) * len(elements))
+        columns = []
+        for field in self._plan:
+            if isinstance(field, _Other):
+                columns.append([field.read(e, e.mem_id, budget) for e in elements])
+                continue
+            nodes = matches.get(field.selector) or [_first(e, field.selector) for e in elements]
+            columns.append(field.read_all(nodes, budget))
+        names = [field.name for field in self._plan]
+        return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _has_value(record: dict[str, Any]) -> bool:
+    for value in record.values():  # noqa: SIM110  any() takes twice as long here
+        if value is not None:
+            return True
+    return False
 
 
 def compile_spec(spec: ExtractionSpec) -> Extractor:
     """Compile once, extract many times."""
-    return Extractor(spec.base_selector, _record((*spec.base_fields, *spec.fields)))
+    return Extractor(spec.base_selector, (*spec.base_fields, *spec.fields))
+
+
+def _plan(fields: Sequence[Field]) -> tuple[_Plain | _Other, ...]:
+    return tuple(
+        _Plain(f.name, f.selector, f.attribute, f.default)
+        if f.selector is not None and _is_plain(f)
+        else _Other(f.name, _reader(f))
+        for f in fields
+    )
 
 
 def _record(fields: Sequence[Field]) -> _Record:
-    # Plain text and attributes, which most fields are, are read in this loop: a call for each
-    # costs more than the reading. `reader` is for the rest.
-    plan = tuple(
-        (f.name, f.selector or "", f.attribute, f.default, None if _is_plain(f) else _reader(f))
-        for f in fields
-    )
+    plan = _plan(fields)
     cost = SHORT * len(plan)
 
     def read(element: LexborNode, budget: _Budget) -> dict[str, Any]:
         budget.spend(cost)
         own_id = element.mem_id
-        record: dict[str, Any] = {}
-        for name, selector, attribute, default, reader in plan:
-            if reader is not None:
-                record[name] = reader(element, own_id, budget)
-                continue
-            node = element.css_first(selector)
-            if node is not None and node.mem_id == own_id:
-                node = _first_descendant(element, selector)
-            if node is None:
-                record[name] = default
-                continue
-            found: str | None
-            if attribute is None:
-                found = node.text(strip=True)
-            elif (found := node.attrs.sget(attribute, None)) is None:
-                record[name] = default
-                continue
-            record[name] = found
-            if len(found) > SHORT:
-                budget.spend(len(found))
-        return record
+        return {
+            field.name: field.read(_first(element, field.selector), budget)
+            if isinstance(field, _Plain)
+            else field.read(element, own_id, budget)
+            for field in plan
+        }
 
     return read
 
 
 def _is_plain(field: Field) -> bool:
-    return (
-        field.type in ("text", "attribute")
-        and field.selector is not None
-        and field.transform is None
-    )
+    return field.type in ("text", "attribute") and field.transform is None
 
 
 def _reader(field: Field) -> _Reader:
@@ -138,14 +194,9 @@ def _leaf(field: Field) -> _Reader:
     value = compile_value(field)
 
     def read(element: LexborNode, own_id: int, budget: _Budget) -> Any:
-        node = element.css_first(selector)
+        node = _first(element, selector)
         if node is None:
             return default
-        # The engine offers the element itself as a match; CSS scoping means descendants.
-        if node.mem_id == own_id:
-            node = _first_descendant(element, selector)
-            if node is None:
-                return default
         found = value(node)
         if found is None:
             return default
@@ -172,7 +223,7 @@ def _nested(field: Field) -> _Reader:
     selector, default, record = field.selector, field.default, _record(field.fields or ())
 
     def read(element: LexborNode, own_id: int, budget: _Budget) -> Any:
-        node = element if selector is None else _first_descendant(element, selector)
+        node = element if selector is None else _first(element, selector)
         if node is None:
             return default
         return record(node, budget)
@@ -192,8 +243,12 @@ def _list(field: Field) -> _Reader:
     return read
 
 
-def _first_descendant(element: LexborNode, selector: str) -> LexborNode | None:
-    return next(iter(_descendants(element, selector)), None)
+def _first(element: LexborNode, selector: str) -> LexborNode | None:
+    """The first match below an element; the engine offers the element itself as one, too."""
+    node = element.css_first(selector)
+    if node is not None and node.mem_id == element.mem_id:
+        return next(iter(_descendants(element, selector)), None)
+    return node
 
 
 def _descendants(element: LexborNode, selector: str) -> list[LexborNode]:

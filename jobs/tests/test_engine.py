@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import connection
+from pgqueuer.domain.types import QueueEntrypoint, QueueManagerId
 from pgqueuer.ports.repository import EntrypointExecutionParameter
 from uuid_utils.compat import uuid4
 
@@ -33,10 +34,10 @@ class Engine:
         self.queries = ClaimingQueries(self.pool, worker=name)
         self.batcher = ResultBatcher(self.pool, window=0)
         self.writer = self.loop.create_task(self.batcher.run())
-        self.id = uuid4()
+        self.id = QueueManagerId(uuid4())
 
     def claim(self, lease=LEASE):
-        entrypoints = {ENTRYPOINT: EntrypointExecutionParameter(concurrency_limit=0)}
+        entrypoints = {QueueEntrypoint(ENTRYPOINT): EntrypointExecutionParameter(0)}
         jobs = self.loop.run_until_complete(
             self.queries.dequeue(10, entrypoints, self.id, 20, lease)
         )

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from django.core.cache import cache
 from django.db import connection
+from django_redis import get_redis_connection
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def machine() -> dict[str, Any]:
     with connection.cursor() as cursor:
         cursor.execute("SHOW server_version")
         (postgresql,) = cursor.fetchone()
-    valkey = cache._cache.get_client().info("server")  # type: ignore[attr-defined]
+    valkey = get_redis_connection("default").info("server")
     return {
         "cpu": cpu_model(),
         "cores": os.cpu_count(),

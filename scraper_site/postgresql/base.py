@@ -10,6 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.db.backends.postgresql import base
 from django.db.utils import OperationalError
+from psycopg import OperationalError as ConnectionRefused
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         while True:
             try:
                 return super().get_new_connection(conn_params)
-            except base.Database.OperationalError as error:
+            except ConnectionRefused as error:
                 if time.monotonic() + delay > deadline or is_hopeless(error):
                     raise OperationalError(advice(conn_params, error)) from error
                 logger.warning("PostgreSQL refuses connections, trying again in %.1f s", delay)

@@ -51,6 +51,7 @@ class Up:
     def read_until(self, text: str) -> str:
         """The first line from now on that has the text."""
         assert self.process.stdout is not None
+        line: str
         for line in self.process.stdout:
             self.lines.append(line)
             if text in line:

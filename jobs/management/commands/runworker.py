@@ -14,6 +14,8 @@ class Command(BaseCommand):
     """Adapter to `jobs.engine.worker`."""
 
     help = "Run a worker: claims queued jobs, scrapes them and stores the results."
+    # The checks import every URL and view: a worker serves none.
+    requires_system_checks: list[str] = []  # noqa: RUF012
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """`--concurrency`."""

@@ -7,16 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import OperationalError
 
-from scraper_site.credentials import CredentialsError
-from scraper_site.embedded import DEFAULT_DATA_DIR, EngineError
+from scraper_site.embedded import DEFAULT_DATA_DIR
 from scraper_site.env import environment
-from scraper_site.first_scrape import FirstScrapeError
-from scraper_site.stack import Stack, StackOptions, StartError
-from scraper_site.supervisor import ChildError
-
-FAILURES = (StartError, ChildError, CredentialsError, EngineError, OperationalError)
+from scraper_site.stack import FAILURES, Stack, StackOptions
 
 
 class Command(BaseCommand):
@@ -38,7 +32,7 @@ class Command(BaseCommand):
         wanted = StackOptions(**{name: options[name] for name in names})
         try:
             right = Stack(wanted, sys.stdout).run()
-        except (*FAILURES, FirstScrapeError) as error:
+        except FAILURES as error:
             raise CommandError(str(error)) from error
         except KeyboardInterrupt:
             sys.exit(130 if wanted.once else 0)
