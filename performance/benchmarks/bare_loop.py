@@ -1,6 +1,8 @@
 """The yardstick of `benchmark throughput`: the least code that scrapes the same pages.
 
 aiohttp and selectolax by hand, the same six fields, nothing queued, checked, retried or stored.
+With `--own-extractor` the loop borrows the service's extractor and allocator settings: what is
+then between it and the worker is the price of being durable alone.
 Prints pages a second, timed from the first request to the last record.
 """
 
@@ -10,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import itertools
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -19,8 +20,12 @@ import aiohttp
 import uvloop
 from selectolax.lexbor import LexborHTMLParser
 
+from performance.benchmarks.pages import EXTRACT, listing_urls
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    Reader = Callable[[bytes], list[dict[str, Any]]]
 
 
 def records(body: bytes) -> list[dict[str, Any]]:
@@ -41,22 +46,39 @@ def records(body: bytes) -> list[dict[str, Any]]:
     return found
 
 
-async def scrape(urls: Iterator[str], session: aiohttp.ClientSession) -> int:
+def own_extractor() -> Reader:
+    """The service's way to the same records."""
+    from jobs.engine.memory import keep_freed_memory
+    from jobs.extraction import ExtractionSpec, build_result, compile_spec, decode_html
+
+    keep_freed_memory()
+    extractor = compile_spec(ExtractionSpec.model_validate(EXTRACT))
+
+    def read(body: bytes) -> list[dict[str, Any]]:
+        html = decode_html(body, "utf-8")
+        result = build_result(html, url="http://site/", extractor=extractor, formats=("data",))
+        found: list[dict[str, Any]] = result["data"]
+        return found
+
+    return read
+
+
+async def scrape(urls: Iterator[str], session: aiohttp.ClientSession, read: Reader) -> int:
     """Scrape from the shared list until it is empty; returns the number of records."""
     count = 0
     for url in urls:
         async with session.get(url) as response:
-            count += len(records(await response.read()))
+            count += len(read(await response.read()))
     return count
 
 
-async def main(urls: list[str], concurrency: int) -> None:
+async def main(urls: list[str], concurrency: int, read: Reader) -> None:
     """Scrape all of `urls` and print the rate."""
     shared = iter(urls)
     connector = aiohttp.TCPConnector(limit=concurrency)
     async with aiohttp.ClientSession(connector=connector) as session:
         start = time.perf_counter()
-        counts = await asyncio.gather(*(scrape(shared, session) for _ in range(concurrency)))
+        counts = await asyncio.gather(*(scrape(shared, session, read) for _ in range(concurrency)))
         seconds = time.perf_counter() - start
     if sum(counts) != 40 * len(urls):
         sys.exit(f"expected {40 * len(urls)} records, found {sum(counts)}")
@@ -67,9 +89,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("site")
     parser.add_argument("--pages", type=int, required=True)
-    parser.add_argument("--distinct", type=int, required=True)
     parser.add_argument("--concurrency", type=int, required=True)
+    parser.add_argument("--own-extractor", action="store_true")
     options = parser.parse_args()
-    numbers = itertools.islice(itertools.cycle(range(1, options.distinct + 1)), options.pages)
-    listing = [f"{options.site}/catalogue/page-{number}" for number in numbers]
-    uvloop.run(main(listing, options.concurrency))
+    reader = own_extractor() if options.own_extractor else records
+    uvloop.run(main(listing_urls(options.site, options.pages), options.concurrency, reader))

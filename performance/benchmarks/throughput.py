@@ -1,13 +1,12 @@
 """How much of a bare scraping loop's speed is left when every result is durable.
 
-In turns, so that a noisy machine disturbs both alike: the bare loop over N pages, then one worker
-process draining N submitted jobs over the same pages. The worker's time runs from its first claim
-to its last commit.
+In turns, so that a noisy machine disturbs all alike: the bare loop over N pages, the same loop with
+the service's own extractor, then one worker process draining N submitted jobs over the same pages.
+The worker's time runs from its first claim to its last commit.
 """
 
 from __future__ import annotations
 
-import itertools
 import os
 import statistics
 import subprocess
@@ -25,6 +24,7 @@ from django.db.models import Count, Max, Min
 from jobs.engine.queue import JobSpec
 from jobs.models import Attempt, Client, Job, Result, State
 from jobs.services import create_client, submit_batch
+from performance.benchmarks.pages import EXTRACT, listing_urls
 from performance.benchmarks.practice_site import practice_site
 from performance.benchmarks.report import Report, Row, judged
 
@@ -34,20 +34,7 @@ if TYPE_CHECKING:
 
 HELP = "the worker's durable scrapes per second ÷ a bare aiohttp+selectolax loop's"
 GOAL = 0.85
-DISTINCT_PAGES = 75
 STALLED_AFTER = 120
-EXTRACT = {
-    "name": "products",
-    "baseSelector": "article.product",
-    "fields": [
-        {"name": "name", "selector": "a.name", "type": "text"},
-        {"name": "url", "selector": "a.name", "type": "attribute", "attribute": "href"},
-        {"name": "brand", "selector": "span.brand", "type": "text"},
-        {"name": "price", "selector": "span.price", "type": "text"},
-        {"name": "rating", "selector": "span.rating", "type": "text"},
-        {"name": "stock", "selector": "span.stock", "type": "text"},
-    ],
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,35 +58,39 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(*, jobs: int, rounds: int, concurrency: int, progress: Callable[[str], None]) -> Report:
     """Measure and compare, in a scratch database."""
     bare: list[float] = []
+    borrowed: list[float] = []
     drained: list[Drained] = []
     with practice_site() as site:
         for turn in range(1, rounds + 1):
             bare.append(bare_rate(site, jobs, concurrency))
+            borrowed.append(bare_rate(site, jobs, concurrency, "--own-extractor"))
             drained.append(drain(site, jobs, concurrency))
             progress(
                 f"round {turn} of {rounds}: bare loop {bare[-1]:,.0f} pages/s, "
                 f"worker {drained[-1].rate:,.0f} jobs/s, ratio {drained[-1].rate / bare[-1]:.2f}"
             )
     ratios = [d.rate / b for d, b in zip(drained, bare, strict=True)]
+    durability = [d.rate / b for d, b in zip(drained, borrowed, strict=True)]
     return Report(
         "throughput",
         [
             Row("bare loop, median", statistics.median(bare), "pages/s"),
+            Row("bare loop with our extractor, median", statistics.median(borrowed), "pages/s"),
             Row("worker, median", statistics.median(d.rate for d in drained), "jobs/s"),
             judged("ratio, median of the rounds", statistics.median(ratios), "×", "≥", GOAL),
             Row("ratio, lowest", min(ratios), "×"),
             Row("ratio, highest", max(ratios), "×"),
+            Row("ratio to the loop with our extractor", statistics.median(durability), "×"),
             judged("jobs lost", sum(d.lost for d in drained), "jobs", "≤", 0),
             judged("jobs run twice", sum(d.duplicates for d in drained), "jobs", "≤", 0),
         ],
     )
 
 
-def bare_rate(site: str, pages: int, concurrency: int) -> float:
+def bare_rate(site: str, pages: int, concurrency: int, *flags: str) -> float:
     """Pages per second of the bare loop, in a process of its own."""
     command = [sys.executable, "-m", "performance.benchmarks.bare_loop", site]
-    command += ["--pages", str(pages), "--distinct", str(DISTINCT_PAGES)]
-    command += ["--concurrency", str(concurrency)]
+    command += ["--pages", str(pages), "--concurrency", str(concurrency), *flags]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(done.stdout)
 
@@ -129,16 +120,9 @@ def submit(site: str, jobs: int) -> None:
     client = Client.objects.filter(owner=owner).first() or create_client(
         owner=owner, name="benchmark"
     )
-    numbers = itertools.islice(itertools.cycle(range(1, DISTINCT_PAGES + 1)), jobs)
     specs = [
-        JobSpec(
-            url=f"{site}/catalogue/page-{number}",
-            formats=("data",),
-            extract=EXTRACT,
-            max_attempts=1,
-            timeout=30,
-        )
-        for number in numbers
+        JobSpec(url=url, formats=("data",), extract=EXTRACT, max_attempts=1, timeout=30)
+        for url in listing_urls(site, jobs)
     ]
     for start in range(0, jobs, 1000):
         submit_batch(client=client, specs=specs[start : start + 1000], metadata={})

@@ -15,7 +15,7 @@ class Command(BaseCommand):
 
     help = "Run a worker: claims queued jobs, scrapes them and stores the results."
     # The checks import every URL and view: a worker serves none.
-    requires_system_checks: list[str] = []  # noqa: RUF012
+    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """`--concurrency`."""
