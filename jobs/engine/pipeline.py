@@ -32,6 +32,7 @@ class Pipeline:
 
     fetcher: Fetcher
     batcher: ResultBatcher
+    slots: asyncio.Semaphore
     _running: set[asyncio.Task[None]] = field(default_factory=set)
     _releasing: bool = False
 
@@ -60,8 +61,9 @@ class Pipeline:
 
     async def _attempt(self, claim: Claim) -> Outcome:
         try:
-            page = await self.fetcher.fetch(claim.url, timeout=claim.timeout)
-            return Outcome(claim, "succeeded", content=read(page, claim))
+            async with self.slots:
+                page = await self.fetcher.fetch(claim.url, timeout=claim.timeout)
+                return Outcome(claim, "succeeded", content=read(page, claim))
         except ScrapeError as error:
             return failure(claim, error)
         except Exception:

@@ -16,7 +16,7 @@ import pgqueuer
 
 from jobs.engine.batcher import ResultBatcher
 from jobs.engine.database import create_pool
-from jobs.engine.memory import keep_freed_memory
+from jobs.engine.memory import tune_memory
 from jobs.engine.pipeline import Pipeline
 from jobs.engine.repository import ClaimingQueries
 from jobs.engine.statements import ENTRYPOINT
@@ -47,7 +47,7 @@ class Worker:
 
         Raises DatabaseUnreachable when PostgreSQL cannot be reached at the start.
         """
-        keep_freed_memory()
+        tune_memory()
         pool = await create_pool(min_size=1, max_size=2)
         fetcher = Fetcher(
             policy=AddressPolicy.parse(self.settings.allowed_addresses),
@@ -58,7 +58,7 @@ class Worker:
         try:
             async with fetcher:
                 batcher = ResultBatcher(pool)
-                await self._serve(Pipeline(fetcher, batcher), batcher)
+                await self._serve(Pipeline(fetcher, batcher, asyncio.Semaphore(self.concurrency)), batcher)
         finally:
             await pool.close()
         self.report("worker stopped")
@@ -71,11 +71,12 @@ class Worker:
         async with asyncio.TaskGroup() as tasks:
             writing = tasks.create_task(batcher.run())
             self.report(f"worker {self.name} ready, up to {self.concurrency} scrapes at once")
+            # Half as many again are claimed as may run: while a batch commits, the next one scrapes.
             await pgqueuer.run(
                 lambda: self._engine(pipeline),
                 dequeue_timeout=IDLE_POLL,
                 batch_size=self.concurrency // 2,
-                max_concurrent_tasks=self.concurrency,
+                max_concurrent_tasks=self.concurrency + self.concurrency // 2,
                 heartbeat_timeout=timedelta(seconds=self.settings.lease),
                 restart_on_failure=True,
                 restart_delay=RESTART_DELAY,

@@ -48,10 +48,10 @@ def records(body: bytes) -> list[dict[str, Any]]:
 
 def own_extractor() -> Reader:
     """The service's way to the same records."""
-    from jobs.engine.memory import keep_freed_memory
+    from jobs.engine.memory import tune_memory
     from jobs.extraction import ExtractionSpec, build_result, compile_spec, decode_html
 
-    keep_freed_memory()
+    tune_memory()
     extractor = compile_spec(ExtractionSpec.model_validate(EXTRACT))
 
     def read(body: bytes) -> list[dict[str, Any]]:
