@@ -58,7 +58,8 @@ class Worker:
         try:
             async with fetcher:
                 batcher = ResultBatcher(pool)
-                await self._serve(Pipeline(fetcher, batcher, asyncio.Semaphore(self.concurrency)), batcher)
+                slots = asyncio.Semaphore(self.concurrency)
+                await self._serve(Pipeline(fetcher, batcher, slots), batcher)
         finally:
             await pool.close()
         self.report("worker stopped")
@@ -71,7 +72,7 @@ class Worker:
         async with asyncio.TaskGroup() as tasks:
             writing = tasks.create_task(batcher.run())
             self.report(f"worker {self.name} ready, up to {self.concurrency} scrapes at once")
-            # Half as many again are claimed as may run: while a batch commits, the next one scrapes.
+            # Half as many again are claimed as may run: they scrape while the others commit.
             await pgqueuer.run(
                 lambda: self._engine(pipeline),
                 dequeue_timeout=IDLE_POLL,
