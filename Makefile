@@ -4,7 +4,6 @@ PORT ?= 8000
 WORKERS ?= 1
 VENV := .venv
 BIN := $(VENV)/bin
-export PYTHONWARNINGS ?= default
 EMBEDDED := $(BIN)/python -m scraper_site.embedded
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
 

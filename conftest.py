@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -13,6 +14,7 @@ from tests.support import Api, Service, Tenant, make_tenant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
 
 @pytest.fixture
@@ -69,16 +71,29 @@ def worker(start_worker: Callable[..., Service]) -> Iterator[Service]:
 
 
 @pytest.fixture(scope="session")
-def web(database_url: str) -> Iterator[str]:
+def start_web(database_url: str) -> Callable[..., AbstractContextManager[str]]:
+    """Starts web servers on the test database; each is a context that gives its base URL."""
+
+    @contextmanager
+    def start(**environment: str) -> Iterator[str]:
+        defaults = {"DATABASE_URL": database_url, "DB_POOL_SIZE": "2", "WEB_CONCURRENCY": "1"}
+        service = Service(
+            ["-m", "gunicorn", "-c", "python:scraper_site.gunicorn_conf", "--bind", "127.0.0.1:0"],
+            **defaults | environment,
+        )
+        try:
+            yield service.wait_for(r"http://[\d.]+:\d+").group()
+        finally:
+            service.stop()
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def web(start_web: Callable[..., AbstractContextManager[str]]) -> Iterator[str]:
     """The base URL of a web server on the test database."""
-    service = Service(
-        ["-m", "gunicorn", "-c", "python:scraper_site.gunicorn_conf", "--bind", "127.0.0.1:0"],
-        DATABASE_URL=database_url,
-        DB_POOL_SIZE="2",
-        WEB_CONCURRENCY="1",
-    )
-    yield service.wait_for(r"http://[\d.]+:\d+").group()
-    service.stop()
+    with start_web() as base:
+        yield base
 
 
 @pytest.fixture

@@ -152,7 +152,7 @@ class Stack:
         return ProcessSpec(
             name=name,
             argv=[sys.executable, "manage.py", "runworker"],
-            env=self._environment(credentials),
+            env=self._environment(credentials) | {"PROCESS_ROLE": "worker"},
             cwd=settings.BASE_DIR,
         )
 

@@ -8,6 +8,8 @@ from urllib.parse import urlencode
 import pytest
 import requests
 
+from tests.support import Api
+
 pytestmark = [pytest.mark.xdist_group("service"), pytest.mark.django_db(transaction=True)]
 
 EXTRACT = {
@@ -171,3 +173,23 @@ def test_the_service_is_alive_and_ready(web):
 def test_the_admin_and_the_docs_are_served_with_their_assets(web):
     for path in ("/admin/login/", "/api/docs/", "/static/admin/css/base.css"):
         assert requests.get(f"{web}{path}", timeout=10).status_code == 200
+
+
+def test_without_valkey_the_service_stays_ready_and_accepts_jobs(start_web, committed_tenant):
+    with start_web(REDIS_URL="redis://127.0.0.1:1/0") as base:
+        assert requests.get(f"{base}/health/ready", timeout=10).json() == {
+            "status": "ok",
+            "database": "ok",
+            "cache": "unavailable",
+        }
+        assert Api(base, committed_tenant).submit("http://example.com/")
+
+
+def test_without_postgresql_the_service_is_alive_but_not_ready(start_web, committed_tenant):
+    with start_web(DATABASE_URL="postgres://127.0.0.1:1/none", DB_POOL_TIMEOUT="0.5") as base:
+        assert requests.get(f"{base}/health/live", timeout=10).status_code == 200
+        assert requests.get(f"{base}/health/ready", timeout=10).status_code == 503
+        response = Api(base, committed_tenant).post("/api/v1/jobs", {"url": "http://x.example/"})
+        assert response.status_code == 503
+        assert response.json()["code"] == "database_unavailable"
+        assert int(response.headers["Retry-After"]) > 0

@@ -53,7 +53,7 @@ def is_hopeless(error: BaseException) -> bool:
 def advice(conn_params: dict[str, Any], error: BaseException) -> str:
     """What happened, where, and what to do; never the password."""
     place = f"{conn_params.get('host') or 'localhost'}:{conn_params.get('port') or 5432}"
-    reason = str(error).strip().splitlines()[-1]
+    reason = str(error).strip().splitlines()[0]
     return (
         f"PostgreSQL at {place} (database {conn_params.get('dbname')!r}) cannot be used: {reason}\n"
         "Start it, or set DATABASE_URL to a server that accepts this user."

@@ -1,0 +1,85 @@
+"""The benchmarks' common language, and one small run of each."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from django.conf import settings
+from rich.console import Console
+
+from performance.benchmarks.report import Report, Row, judged
+
+
+def test_a_row_without_a_goal_judges_nothing():
+    assert Report("x", [Row("speed", 3, "jobs/s")]).met
+
+
+@pytest.mark.parametrize(
+    ("sign", "value", "met"), [("≥", 2, True), ("≥", 1.9, False), ("≤", 2, True), ("≤", 2.1, False)]
+)
+def test_a_goal_is_met_up_to_its_bound(sign, value, met):
+    row = judged("ratio", value, "×", sign, 2)
+    assert (row.met, row.goal) == (met, f"{sign} 2")
+
+
+def test_one_missed_goal_fails_the_report():
+    rows = [judged("a", 1, "×", "≥", 1), judged("b", 0, "×", "≥", 1)]
+    assert not Report("x", rows).met
+
+
+@pytest.mark.django_db
+def test_a_report_prints_its_rows_and_the_machine():
+    console = Console(record=True, width=120)
+    Report("x", [judged("ratio", 0.5, "×", "≥", 1)]).print(console)
+    text = console.export_text()
+    assert "ratio" in text
+    assert "0.50" in text
+    assert "cores" in text
+
+
+@pytest.mark.django_db
+def test_a_report_is_written_as_the_agreed_document(tmp_path):
+    Report("x", [Row("speed", 3.0, "jobs/s")]).write(tmp_path / "report.json")
+    document = json.loads((tmp_path / "report.json").read_text())
+    assert set(document) == {"name", "revision", "machine", "rows"}
+    assert set(document["machine"]) == {
+        "cpu",
+        "cores",
+        "memory",
+        "python",
+        "postgresql",
+        "valkey",
+    }
+    assert document["rows"] == [
+        {"metric": "speed", "value": 3.0, "unit": "jobs/s", "goal": None, "met": None}
+    ]
+
+
+def benchmark(*arguments):
+    return subprocess.run(
+        [sys.executable, "manage.py", "benchmark", *arguments],
+        cwd=settings.BASE_DIR,
+        env={**os.environ, "PROCESS_ROLE": "command"},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+
+def test_an_unknown_benchmark_is_refused_with_the_known_ones():
+    done = benchmark("speed")
+    assert done.returncode != 0
+    assert "throughput" in done.stderr
+
+
+@pytest.mark.xdist_group("service")
+def test_throughput_counts_every_job_once(tmp_path):
+    """The speed of so few jobs means nothing; what is counted does."""
+    report = tmp_path / "report.json"
+    done = benchmark("throughput", "--jobs", "80", "--rounds", "1", "--json", str(report))
+    assert "ratio" in done.stdout, done.stderr
+    rows = {row["metric"]: row["value"] for row in json.loads(report.read_text())["rows"]}
+    assert (rows["jobs lost"], rows["jobs run twice"]) == (0, 0)
