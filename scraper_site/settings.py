@@ -173,6 +173,10 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api/v1",
+    "ENUM_NAME_OVERRIDES": {
+        "JobStatus": ["queued", "running", "succeeded", "failed", "cancelled"],
+        "BatchStatus": ["running", "completed"],
+    },
 }
 
 LOGGING = {
