@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from django.db import connection, transaction
@@ -61,22 +60,12 @@ def submit_job(*, client: Client, spec: JobSpec) -> datetime:
     return enqueue([spec], client_id=client.id)
 
 
-@dataclass(frozen=True, slots=True)
-class AcceptedBatch:
-    """A stored batch and its jobs in the order they were submitted."""
-
-    batch: Batch
-    created_at: datetime
-
-
-def submit_batch(
-    *, client: Client, specs: Sequence[JobSpec], metadata: dict[str, Any]
-) -> AcceptedBatch:
+def submit_batch(*, client: Client, specs: Sequence[JobSpec], metadata: dict[str, Any]) -> Batch:
     """Accept many jobs together, all or none."""
     with transaction.atomic():
         batch = Batch.objects.create(client=client, total=len(specs), metadata=metadata)
-        created_at = enqueue(specs, client_id=client.id, batch_id=batch.id)
-    return AcceptedBatch(batch, created_at)
+        enqueue(specs, client_id=client.id, batch_id=batch.id)
+    return batch
 
 
 def wait_until_terminal(*, client: Client, job_id: UUID, seconds: float) -> Job:

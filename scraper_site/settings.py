@@ -98,6 +98,7 @@ DATABASES["default"]["OPTIONS"] = {
     ),
 }
 DB_CONNECT_RETRY = env.db_connect_retry
+DB_STATEMENT_TIMEOUT = env.db_statement_timeout
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 CACHES = {

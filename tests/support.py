@@ -19,6 +19,7 @@ from django.contrib.auth.models import User
 
 from jobs.keys import generate_key
 from jobs.services import create_client, install_key
+from scraper_site.supervisor import LEASH
 
 if TYPE_CHECKING:
     from jobs.models import Client
@@ -52,8 +53,10 @@ class Service:
     """A process of the service that a test can read, signal and stop."""
 
     def __init__(self, argv: list[str], **environment: str) -> None:
+        # On the leash, so that a test run that is killed leaves no process behind.
+        leash = [sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), str(int(signal.SIGKILL))]
         self.process = subprocess.Popen(
-            [sys.executable, *argv],
+            [*leash, "-", sys.executable, *argv],
             cwd=ROOT,
             env={**os.environ, **environment},
             stdout=subprocess.PIPE,

@@ -131,12 +131,12 @@ class BatchesView(APIView):
         """Submit up to 1,000 jobs: all are accepted, or none is."""
         body = parse_body(request, payloads.BatchRequest)
         specs = body.job_specs()
-        accepted = submit_batch(client=client_of(request), specs=specs, metadata=body.metadata)
-        links = batch_links(accepted.batch.id)
+        batch = submit_batch(client=client_of(request), specs=specs, metadata=body.metadata)
+        links = batch_links(batch.id)
         document = {
-            "id": accepted.batch.id,
+            "id": batch.id,
             "total": len(specs),
-            "created_at": accepted.created_at,
+            "created_at": batch.created_at,
             "jobs": [spec.id for spec in specs],
             "links": links,
         }

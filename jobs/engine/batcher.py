@@ -82,6 +82,7 @@ class ResultBatcher:
 
     pool: asyncpg.Pool
     window: float = WINDOW
+    pending: int = 0
     _waiting: list[tuple[Outcome, asyncio.Future[bool]]] = field(default_factory=list)
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -90,7 +91,11 @@ class ResultBatcher:
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.append((outcome, future))
         self._arrived.set()
-        return await future
+        self.pending += 1
+        try:
+            return await future
+        finally:
+            self.pending -= 1
 
     async def run(self) -> None:
         """Write batches until cancelled."""

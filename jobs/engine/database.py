@@ -35,6 +35,8 @@ def connect_arguments() -> dict[str, Any]:
         "database": database["NAME"],
         "ssl": options.get("sslmode"),
         "timeout": options["connect_timeout"],
+        # PostgreSQL ends a statement by itself; this is for a server that has stopped answering.
+        "command_timeout": settings.DB_STATEMENT_TIMEOUT + options["connect_timeout"],
         "server_settings": {
             "application_name": f"scraper/worker/{os.getpid()}",
             "options": options["options"],

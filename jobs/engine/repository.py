@@ -8,6 +8,7 @@ rows in the same transaction, and only the fenced commit (`batcher.py`) ends an 
 from __future__ import annotations
 
 import inspect
+import logging
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     import asyncpg
     from pgqueuer.domain.types import QueueEntrypoint, QueueManagerId
     from pgqueuer.ports.repository import EntrypointExecutionParameter
+
+logger = logging.getLogger(__name__)
 
 LOST = inspect.cleandoc(WorkerLost.__doc__ or "")
 
@@ -82,6 +85,7 @@ class ClaimingQueries(Queries):
                 return []
             claims = await self._claim(connection, picked)
         self._claims.update(claims)
+        logger.debug("claimed %d jobs", len(claims))
         return [
             engine_models.Job.model_validate(dict(row)) for row in picked if row["id"] in claims
         ]

@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 IDLE_POLL = timedelta(seconds=2)
 RESTART_DELAY = timedelta(seconds=1)
+# What the commit of given-back scrapes may take after the drain, in seconds.
+LAST_COMMIT = 4
 
 
 @dataclass(slots=True)
@@ -108,10 +110,19 @@ class Worker:
             return
         self.report(f"worker draining, at most {self.settings.drain_timeout:.0f} s")
         shutdown.set()
-        asyncio.get_running_loop().call_later(
-            self.settings.drain_timeout, self._give_back, pipeline
-        )
+        loop = asyncio.get_running_loop()
+        loop.call_later(self.settings.drain_timeout, self._give_back, pipeline)
+        loop.call_later(self.settings.drain_timeout + LAST_COMMIT, self._leave, pipeline)
 
     def _give_back(self, pipeline: Pipeline) -> None:
         if released := pipeline.release():
             self.report(f"worker gave back {released} unfinished scrapes")
+
+    def _leave(self, pipeline: Pipeline) -> None:
+        """End the process although outcomes are not stored: PostgreSQL does not answer.
+
+        Nothing is lost, for the jobs' leases run out. An orderly end would wait for PostgreSQL.
+        """
+        unstored = pipeline.batcher.pending
+        self.report(f"worker leaves {unstored} outcomes unstored; those jobs will run again")
+        os._exit(1)

@@ -137,7 +137,7 @@ def test_another_clients_job_answers_like_an_unknown_one(get, submit, other_tena
 
 
 def test_another_clients_batch_answers_like_an_unknown_one(get, tenant, other_tenant):
-    batch = submit_batch(client=tenant.client, specs=[new_spec()], metadata={}).batch
+    batch = submit_batch(client=tenant.client, specs=[new_spec()], metadata={})
     assert get(f"batches/{batch.id}", headers=other_tenant.headers).status_code == 404
     assert get(f"batches/{batch.id}/results", headers=other_tenant.headers).status_code == 404
 
@@ -185,7 +185,7 @@ def test_a_listing_filters_by_status(get, submit):
 def test_a_listing_filters_by_batch(get, submit, tenant):
     submit()
     spec = new_spec()
-    batch = submit_batch(client=tenant.client, specs=[spec], metadata={}).batch
+    batch = submit_batch(client=tenant.client, specs=[spec], metadata={})
     items = get(f"jobs?batch={batch.id}").json()["items"]
     assert [job["id"] for job in items] == [str(spec.id)]
 
@@ -251,7 +251,8 @@ def test_a_batch_of_urls_shares_its_options(client, tenant, get):
     assert [str(job.id) for job in jobs] == document["jobs"]
     assert [job.url for job in jobs] == body["urls"]
     assert {(job.priority, str(job.metadata)) for job in jobs} == {(3, "{}")}
-    assert get(f"batches/{document['id']}").json()["metadata"] == {"run": 1}
+    stored = get(f"batches/{document['id']}").json()
+    assert (stored["metadata"], stored["created_at"]) == ({"run": 1}, document["created_at"])
 
 
 def test_a_batch_of_jobs_keeps_the_options_of_each(client, tenant):
@@ -303,7 +304,7 @@ def test_the_wrong_url_of_a_batch_is_named_by_its_position(client, tenant):
 
 def test_a_batch_counts_its_jobs_by_status(get, tenant):
     specs = [new_spec() for _ in range(3)]
-    batch = submit_batch(client=tenant.client, specs=specs, metadata={}).batch
+    batch = submit_batch(client=tenant.client, specs=specs, metadata={})
     end(specs[0].id, State.SUCCEEDED)
     document = get(f"batches/{batch.id}").json()
     assert document["status"] == "running"
