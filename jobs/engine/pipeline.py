@@ -28,19 +28,48 @@ READABLE = ("text/", "application/xhtml", "application/xml", "application/json",
 
 @dataclass(slots=True)
 class Pipeline:
-    """Runs claimed jobs and hands their outcomes to the batcher."""
+    """Runs claimed jobs and hands their outcomes to the batcher.
+
+    `live` holds the claims that are running or wait for their commit, by engine id.
+    """
 
     fetcher: Fetcher
     batcher: ResultBatcher
     slots: asyncio.Semaphore
-    _running: set[asyncio.Task[None]] = field(default_factory=set)
+    live: dict[int, Claim] = field(default_factory=dict)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _scraping: set[asyncio.Task[None]] = field(default_factory=set)
     _releasing: bool = False
 
     async def run(self, claim: Claim) -> None:
-        """Run one attempt to its durable end."""
+        """Run one attempt to its durable end.
+
+        It goes on when the caller is cancelled: the engine does that when it loses PostgreSQL,
+        which is no reason to scrape again.
+        """
+        self.live[claim.engine_id] = claim
+        task = asyncio.create_task(self._run(claim))
+        self._tasks.add(task)
+        self._scraping.add(task)
+        task.add_done_callback(self._tasks.discard)
+        await asyncio.shield(task)
+
+    async def join(self) -> None:
+        """Wait for every attempt that was started."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def release(self) -> int:
+        """Stop the scrapes that still run and give their attempts back; returns how many."""
+        self._releasing = True
+        scraping = list(self._scraping)
+        for task in scraping:
+            task.cancel()
+        return len(scraping)
+
+    async def _run(self, claim: Claim) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._running.add(task)
         try:
             outcome = await self._attempt(claim)
         except asyncio.CancelledError:
@@ -48,16 +77,11 @@ class Pipeline:
                 raise
             outcome = Outcome(claim, "released")
         finally:
-            self._running.discard(task)
-        await self.batcher.commit(outcome)
-
-    def release(self) -> int:
-        """Stop the scrapes that still run and give their attempts back; returns how many."""
-        self._releasing = True
-        running = list(self._running)
-        for task in running:
-            task.cancel()
-        return len(running)
+            self._scraping.discard(task)
+        try:
+            await self.batcher.commit(outcome)
+        finally:
+            del self.live[claim.engine_id]
 
     async def _attempt(self, claim: Claim) -> Outcome:
         try:

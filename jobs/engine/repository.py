@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     import asyncpg
-    from pgqueuer.domain.types import QueueEntrypoint, QueueManagerId
+    from pgqueuer.domain.types import JobId, QueueEntrypoint, QueueManagerId
     from pgqueuer.ports.repository import EntrypointExecutionParameter
 
 logger = logging.getLogger(__name__)
@@ -103,6 +103,9 @@ class ClaimingQueries(Queries):
 
     async def log_jobs(self, job_status: list[Any]) -> None:
         """Nothing: the fenced commit has already ended or released these engine rows."""
+
+    async def update_heartbeat(self, job_ids: list[JobId]) -> None:
+        """Nothing: `lease.py` renews, and only what still carries this worker's token."""
 
     async def aggregate_logs(self) -> None:
         """Nothing: attempts are recorded in `jobs_attempt`, not in the engine's log."""

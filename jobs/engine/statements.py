@@ -79,6 +79,15 @@ WITH picked AS (
 SELECT claimed.* FROM claimed LEFT JOIN announced ON false
 """  # noqa: S608
 
+# $1 engine ids, $2 job ids, $3 tokens.
+RENEW = """
+UPDATE pgqueuer
+SET heartbeat = now()
+FROM unnest($1::bigint[], $2::uuid[], $3::uuid[]) AS live (engine_id, job_id, token)
+JOIN jobs_job job ON job.id = live.job_id AND job.claim_token = live.token
+WHERE pgqueuer.id = live.engine_id
+"""
+
 # Parallel arrays, one element an outcome. `state` is succeeded, failed, queued (try again after
 # `delay` seconds) or released (the attempt is given back uncounted). Only rows whose claim token
 # still holds are touched; the ids of those come back, every other outcome is void.

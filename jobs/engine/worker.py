@@ -16,6 +16,7 @@ import pgqueuer
 
 from jobs.engine.batcher import ResultBatcher
 from jobs.engine.database import create_pool
+from jobs.engine.lease import keep_leases
 from jobs.engine.memory import tune_memory
 from jobs.engine.pipeline import Pipeline
 from jobs.engine.repository import ClaimingQueries
@@ -24,6 +25,8 @@ from jobs.fetching import AddressPolicy, Fetcher
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+
+    import asyncpg
 
     from jobs.conf import JobSettings
 
@@ -50,7 +53,7 @@ class Worker:
         Raises DatabaseUnreachable when PostgreSQL cannot be reached at the start.
         """
         tune_memory()
-        pool = await create_pool(min_size=1, max_size=2)
+        pool = await create_pool(min_size=1, max_size=3)
         fetcher = Fetcher(
             policy=AddressPolicy.parse(self.settings.allowed_addresses),
             user_agent=self.settings.user_agent,
@@ -61,18 +64,21 @@ class Worker:
             async with fetcher:
                 batcher = ResultBatcher(pool)
                 slots = asyncio.Semaphore(self.concurrency)
-                await self._serve(Pipeline(fetcher, batcher, slots), batcher)
+                await self._serve(Pipeline(fetcher, batcher, slots), pool)
         finally:
-            await pool.close()
+            pool.terminate()
         self.report("worker stopped")
 
-    async def _serve(self, pipeline: Pipeline, batcher: ResultBatcher) -> None:
+    async def _serve(self, pipeline: Pipeline, pool: asyncpg.Pool) -> None:
         shutdown = asyncio.Event()
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signum, self._stop, shutdown, pipeline)
         async with asyncio.TaskGroup() as tasks:
-            writing = tasks.create_task(batcher.run())
+            background = [
+                tasks.create_task(pipeline.batcher.run()),
+                tasks.create_task(keep_leases(pool, pipeline.live, self.settings.lease)),
+            ]
             self.report(f"worker {self.name} ready, up to {self.concurrency} scrapes at once")
             # Half as many again are claimed as may run: they scrape while the others commit.
             await pgqueuer.run(
@@ -86,7 +92,9 @@ class Worker:
                 shutdown_on_listener_failure=True,
                 shutdown=shutdown,
             )
-            writing.cancel()
+            await pipeline.join()
+            for task in background:
+                task.cancel()
 
     @asynccontextmanager
     async def _engine(self, pipeline: Pipeline) -> AsyncIterator[pgqueuer.PgQueuer]:

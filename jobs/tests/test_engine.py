@@ -14,7 +14,7 @@ from jobs.engine.database import create_pool
 from jobs.engine.pipeline import failure
 from jobs.engine.queue import JobSpec, enqueue
 from jobs.engine.repository import ClaimingQueries
-from jobs.engine.statements import ENTRYPOINT
+from jobs.engine.statements import ENTRYPOINT, RENEW
 from jobs.errors import FetchTimeout, ScrapeError
 from jobs.models import Attempt, Job, Result, State
 from tests.support import make_tenant
@@ -42,6 +42,10 @@ class Engine:
             self.queries.dequeue(10, entrypoints, self.id, 20, lease)
         )
         return [self.queries.take(job.id) for job in jobs]
+
+    def renew(self, *claims):
+        arguments = zip(*((c.engine_id, c.job_id, c.token) for c in claims), strict=True)
+        return self.loop.run_until_complete(self.pool.execute(RENEW, *arguments))
 
     def commit(self, *outcomes):
         async def all_of_them():
@@ -168,6 +172,14 @@ def test_a_worker_that_wakes_up_late_cannot_commit_over_its_successor(submit, on
     assert attempts_of(job_id) == [(1, "worker_lost"), (2, "")]
     result = Result.objects.get(job=job_id)
     assert result.html == "right"
+
+
+def test_a_lease_is_renewed_by_whoever_holds_the_token_and_nobody_else(submit, one, two):
+    submit()
+    (late,) = one.claim()
+    (taken_over,) = two.claim(lease=EXPIRED)
+    assert one.renew(late) == "UPDATE 0"
+    assert two.renew(taken_over) == "UPDATE 1"
 
 
 def test_a_job_whose_last_attempt_is_lost_fails(submit, one, two):

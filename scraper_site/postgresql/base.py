@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import threading
 import time
 from typing import Any
 
@@ -11,6 +12,7 @@ from django.conf import settings
 from django.db.backends.postgresql import base
 from django.db.utils import OperationalError
 from psycopg import OperationalError as ConnectionRefused
+from psycopg_pool import PoolTimeout
 
 logger = logging.getLogger(__name__)
 
@@ -28,8 +30,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
         Raises OperationalError that says where it was looked for and what to do.
         """
-        if self.settings_dict["OPTIONS"].get("pool"):
-            return super().get_new_connection(conn_params)
+        if self.pool:
+            return self._get_pooled(conn_params)
         deadline = time.monotonic() + settings.DB_CONNECT_RETRY
         delay = FIRST_DELAY
         while True:
@@ -41,6 +43,15 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 logger.warning("PostgreSQL refuses connections, trying again in %.1f s", delay)
             time.sleep(delay * random.uniform(0.8, 1.2))
             delay = min(2 * delay, LONGEST_DELAY)
+
+    def _get_pooled(self, conn_params: dict[str, Any]) -> Any:
+        try:
+            return super().get_new_connection(conn_params)
+        except PoolTimeout:
+            # After a restart of PostgreSQL every pooled connection is dead, and the pool by itself
+            # tries few of them a second. Looking at all of them at once ends that.
+            threading.Thread(target=self.pool.check, name="pool-check", daemon=True).start()
+            raise
 
 
 def is_hopeless(error: BaseException) -> bool:
