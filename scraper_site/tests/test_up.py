@@ -34,13 +34,15 @@ def free_port() -> int:
 class Up:
     """One `manage.py up`; its children carry the data directory in their environment."""
 
-    def __init__(self, data_dir: Path, *arguments: str, **environment: str) -> None:
+    def __init__(
+        self, data_dir: Path, *arguments: str, root: Path = ROOT, **environment: str
+    ) -> None:
         self.data_dir = data_dir
         ours = {"DATABASE_URL", "REDIS_URL", "SECRET_KEY", "PROCESS_ROLE", "PORT"}
         inherited = {name: text for name, text in os.environ.items() if name not in ours}
         self.process: subprocess.Popen[str] = subprocess.Popen(
             [sys.executable, "manage.py", "up", "--data-dir", str(data_dir), *arguments],
-            cwd=ROOT,
+            cwd=root,
             env=inherited | {"UP_TEST": str(data_dir)} | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -150,9 +152,13 @@ def test_a_data_directory_that_cannot_be_made_is_explained(
     assert "Not a directory" in output
 
 
-def test_once_scrapes_the_practice_site_and_exits_with_0(data_dir: Path, started: list[Up]) -> None:
+def test_once_in_a_clean_clone_scrapes_the_practice_site_and_exits_with_0(
+    data_dir: Path, started: list[Up], tmp_path: Path
+) -> None:
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
     port = free_port()
-    started.append(Up(data_dir, "--once", "--port", str(port)))
+    started.append(Up(data_dir, "--once", "--port", str(port), root=clone))
     code, output = started[0].finish()
     assert code == 0, output
     credentials = json.loads((data_dir / "credentials.json").read_text())
