@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 from django.db import connection
 
+from cachelayer.layer import cache_layer
 from tests.support import Api, Service, Tenant, make_tenant
 
 if TYPE_CHECKING:
@@ -112,3 +113,10 @@ def api(web: str, committed_tenant: Tenant) -> Api:
 def site_url(site: str) -> str:
     """The practice site's first listing page."""
     return f"{site}/catalogue/page-1"
+
+
+@pytest.fixture(autouse=True)
+def _empty_memory() -> None:
+    """No test sees what another one left in this process's level 1."""
+    cache_layer().local.clear()
+    cache_layer().tags.forget_all()

@@ -6,3 +6,9 @@ class JobsConfig(AppConfig):
 
     name = "jobs"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Connect the caches to what they depend on."""
+        from jobs.caching import connect
+
+        connect()

@@ -38,6 +38,11 @@ class Client(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def is_authenticated(self) -> bool:
+        """A client that a request has proved to be; what DRF's permissions ask of a user."""
+        return True
+
 
 class ApiKey(models.Model):
     """A credential of a client. Only a digest of the secret is kept."""

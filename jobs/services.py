@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from django.db import connection, transaction
 
+from cachelayer.invalidation import invalidate_soon_on_commit
+from jobs import caching
 from jobs.engine.finished import finished_listener
 from jobs.engine.queue import JobSpec, enqueue
-from jobs.keys import parse_key
+from jobs.keys import ParsedKey, parse_key
 from jobs.models import ApiKey, Batch, Client, Job
 
 if TYPE_CHECKING:
@@ -41,23 +43,42 @@ def install_key(*, client: Client, key: str) -> ApiKey:
 
 
 def find_client(key: str) -> Client | None:
-    """The active client that a key acts for, or None when the key is not valid."""
+    """The active client that a key acts for, or None when the key is not valid.
+
+    Cached under the secret's digest, so that a wrong secret never meets the entry of a right one.
+    """
     parsed = parse_key(key)
     if parsed is None:
         return None
+    known = caching.API_KEYS.get_or_load(
+        (parsed.id, parsed.digest), lambda: _look_up(parsed), tags=(caching.API_KEYS_TAG,)
+    )
+    return None if known is None else Client(**known)
+
+
+def _look_up(key: ParsedKey) -> dict[str, Any] | None:
     stored = (
-        ApiKey.objects.select_related("client__owner")
-        .filter(id=parsed.id, revoked_at=None, client__is_active=True)
+        ApiKey.objects.select_related("client")
+        .filter(id=key.id, revoked_at=None, client__is_active=True)
         .first()
     )
-    if stored is None or not parsed.matches(bytes(stored.digest)):
+    if stored is None or not key.matches(bytes(stored.digest)):
         return None
-    return stored.client
+    client = stored.client
+    return {
+        "id": client.id,
+        "owner_id": client.owner_id,
+        "name": client.name,
+        "is_active": client.is_active,
+        "created_at": client.created_at,
+    }
 
 
 def submit_job(*, client: Client, spec: JobSpec) -> datetime:
     """Accept one job: durable when this returns, unless the caller opened a transaction."""
-    return enqueue([spec], client_id=client.id)
+    created_at = enqueue([spec], client_id=client.id)
+    invalidate_soon_on_commit(tags=caching.change_tags(client.id, ()))
+    return created_at
 
 
 def submit_batch(*, client: Client, specs: Sequence[JobSpec], metadata: dict[str, Any]) -> Batch:
@@ -65,6 +86,7 @@ def submit_batch(*, client: Client, specs: Sequence[JobSpec], metadata: dict[str
     with transaction.atomic():
         batch = Batch.objects.create(client=client, total=len(specs), metadata=metadata)
         enqueue(specs, client_id=client.id, batch_id=batch.id)
+        invalidate_soon_on_commit(tags=caching.change_tags(client.id, ()))
     return batch
 
 

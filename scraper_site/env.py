@@ -99,8 +99,11 @@ class Environment(BaseSettings):
     )
 
     redis_url: str = Field(
-        pattern=r"^(rediss?|unix)://",
-        description="Valkey or Redis. Disposable: losing it loses speed and nothing else.",
+        pattern=r"^(rediss?(\+sentinel|\+cluster)?|unix)://",
+        description=(
+            "Valkey or Redis: `redis://`, `rediss://`, `unix://`, `redis+sentinel://h1:p,h2:p/name`,"
+            " `redis+cluster://h1:p,h2:p`. Disposable: losing it loses speed and nothing else."
+        ),
     )
     redis_max_connections: int = Field(
         default=50, ge=1, description="Connections a process may hold to it."
@@ -110,7 +113,9 @@ class Environment(BaseSettings):
     )
     cache_default_ttl: int = Field(default=3600, ge=1, description="Lifetime of a cached value.")
     cache_max_memory_size: int = Field(
-        default=104_857_600, ge=1_048_576, description="Valkey's memory in the embedded profile."
+        default=104_857_600,
+        ge=1_048_576,
+        description="Bytes of cached values in each process, and in the embedded Valkey.",
     )
 
     http_timeout: float = Field(

@@ -32,6 +32,7 @@ INSTALLED_APPS = [
     "scraper_site",
     "performance",
     "jobs",
+    "cachelayer",
 ]
 
 MIDDLEWARE = [
@@ -101,6 +102,11 @@ DB_CONNECT_RETRY = env.db_connect_retry
 DB_STATEMENT_TIMEOUT = env.db_statement_timeout
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
+REDIS_POOL: dict[str, Any] = {
+    "max_connections": env.redis_max_connections,
+    "health_check_interval": env.redis_health_check_interval,
+}
+DJANGO_REDIS_CONNECTION_FACTORY = "cachelayer.pools.ConnectionFactory"
 CACHES = {
     "default": {
         "BACKEND": "django_redis.cache.RedisCache",
@@ -108,18 +114,19 @@ CACHES = {
         "TIMEOUT": env.cache_default_ttl,
         "KEY_PREFIX": "scraper",
         "OPTIONS": {
+            "CLIENT_CLASS": "cachelayer.pools.CacheClient",
             # Whoever can write to Valkey could run code in our processes if this were pickle.
             "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
-            "CONNECTION_POOL_CLASS": "redis.BlockingConnectionPool",
-            "CONNECTION_POOL_KWARGS": {
-                "max_connections": env.redis_max_connections,
-                "health_check_interval": env.redis_health_check_interval,
-                "timeout": 2,
-            },
-            "SOCKET_CONNECT_TIMEOUT": 2,
-            "SOCKET_TIMEOUT": 2,
+            "CONNECTION_POOL_KWARGS": REDIS_POOL,
         },
     }
+}
+
+CACHELAYER = {
+    "alias": "default",
+    "prefix": "scraper",
+    "local_max_bytes": env.cache_max_memory_size,
+    "default_ttl": env.cache_default_ttl,
 }
 
 AUTH_PASSWORD_VALIDATORS = [

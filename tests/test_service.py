@@ -193,3 +193,17 @@ def test_without_postgresql_the_service_is_alive_but_not_ready(start_web, commit
         assert response.status_code == 503
         assert response.json()["code"] == "database_unavailable"
         assert int(response.headers["Retry-After"]) > 0
+
+
+def test_a_status_change_is_seen_although_the_status_was_cached(api, start_worker, site):
+    """The waiting answer comes after the commit; plain answers follow within the announcement."""
+    job_id = api.submit(f"{site}/catalogue/page-1?delay=0.3")
+    assert api.get(f"/api/v1/jobs/{job_id}").json()["status"] == "queued"
+    worker = start_worker()
+    seen: list[str] = []
+    while not seen or seen[-1] != "succeeded":
+        status = api.get(f"/api/v1/jobs/{job_id}").json()["status"]
+        if not seen or status != seen[-1]:
+            seen.append(status)
+    assert seen in (["queued", "running", "succeeded"], ["running", "succeeded"], ["succeeded"])
+    worker.stop()

@@ -11,16 +11,15 @@ from rest_framework.exceptions import AuthenticationFailed
 from jobs.services import find_client
 
 if TYPE_CHECKING:
-    from django.contrib.auth.models import User
     from rest_framework.request import Request
 
     from jobs.models import Client
 
 
 class BearerAuthentication(BaseAuthentication):
-    """Sets `request.auth` to the key's client and `request.user` to that client's owner."""
+    """The calling client is both `request.user` and `request.auth`."""
 
-    def authenticate(self, request: Request) -> tuple[User, Client] | None:
+    def authenticate(self, request: Request) -> tuple[Client, Client] | None:
         """None without a key; raises AuthenticationFailed when the key is not valid."""
         scheme, _, key = get_authorization_header(request).partition(b" ")
         if scheme.lower() != b"bearer":
@@ -28,7 +27,7 @@ class BearerAuthentication(BaseAuthentication):
         client = find_client(key.strip().decode("latin-1"))
         if client is None:
             raise AuthenticationFailed("The API key is not valid.", code="invalid_key")
-        return client.owner, client
+        return client, client
 
     def authenticate_header(self, request: Request) -> str:
         """What a 401 answers in WWW-Authenticate."""

@@ -12,6 +12,8 @@ from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from cachelayer.decorators import cached_response
+from jobs import caching
 from jobs.api import payloads
 from jobs.api.cursors import make_cursor, read_cursor
 from jobs.api.documents import (
@@ -26,7 +28,7 @@ from jobs.api.documents import (
 from jobs.api.errors import NoResult, NotFinished
 from jobs.api.parsers import parse_body, parse_query
 from jobs.api.renderers import OPTIONS
-from jobs.models import Batch, Client, Job, State
+from jobs.models import TERMINAL, Batch, Client, Job, State
 from jobs.selectors import batch_counts, finished_jobs, list_jobs
 from jobs.services import submit_batch, submit_job, wait_until_terminal
 
@@ -66,6 +68,11 @@ class JobsView(APIView):
         parameters=[payloads.JobQuery],  # type: ignore[list-item]
         responses={200: payloads.JobPage, "4XX": PROBLEM},
     )
+    @cached_response(
+        caching.LISTINGS,
+        parts=lambda request: (request.auth.id, request.query_params.dict()),
+        tags=lambda request: (caching.listing_tag(request.auth.id),),
+    )
     def get(self, request: Request) -> Response:
         """List jobs, newest first. Follow `next` until it is null."""
         client = client_of(request)
@@ -91,13 +98,20 @@ class JobView(APIView):
     )
     def get(self, request: Request, job_id: UUID) -> Response:
         """Read a job; with `wait`, as soon as it is terminal or after that many seconds."""
-        client = client_of(request)
         seconds = parse_query(request, payloads.WaitQuery).wait
-        if seconds:
-            job = wait_until_terminal(client=client, job_id=job_id, seconds=seconds)
-        else:
-            job = Job.objects.get(client=client, id=job_id)
+        if not seconds:
+            return self.current(request, job_id=job_id)
+        job = wait_until_terminal(client=client_of(request), job_id=job_id, seconds=seconds)
         return Response(job_document(job))
+
+    @cached_response(
+        caching.STATUS,
+        parts=lambda request, job_id: (request.auth.id, job_id),
+        final=lambda document: document["status"] in TERMINAL,
+    )
+    def current(self, request: Request, job_id: UUID) -> Response:
+        """The job as it stands."""
+        return Response(job_document(Job.objects.get(client=client_of(request), id=job_id)))
 
 
 class ResultView(APIView):
@@ -107,6 +121,7 @@ class ResultView(APIView):
         operation_id="get_result",
         responses={200: payloads.ResultDocument, "4XX": PROBLEM},
     )
+    @cached_response(caching.RESULTS, parts=lambda request, job_id: (request.auth.id, job_id))
     def get(self, request: Request, job_id: UUID) -> Response:
         """Read what a succeeded job found; 409 while there is nothing to read."""
         job = Job.objects.select_related("result").get(client=client_of(request), id=job_id)
@@ -148,6 +163,11 @@ class BatchView(APIView):
 
     @extend_schema(
         operation_id="get_batch", responses={200: payloads.BatchDocument, "4XX": PROBLEM}
+    )
+    @cached_response(
+        caching.BATCHES,
+        parts=lambda request, batch_id: (request.auth.id, batch_id),
+        tags=lambda _request, batch_id: (caching.batch_tag(batch_id),),
     )
     def get(self, request: Request, batch_id: UUID) -> Response:
         """Read a batch with the number of its jobs in each status."""

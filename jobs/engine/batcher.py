@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
+    from jobs.engine.announce import Announcer
     from jobs.engine.repository import Claim
 
 logger = logging.getLogger(__name__)
@@ -81,6 +82,7 @@ class ResultBatcher:
     """One writer for all the scrapes of a worker process."""
 
     pool: asyncpg.Pool
+    announcer: Announcer
     window: float = WINDOW
     pending: int = 0
     _waiting: list[tuple[Outcome, asyncio.Future[bool]]] = field(default_factory=list)
@@ -111,6 +113,10 @@ class ResultBatcher:
 
     async def _write(self, batch: list[tuple[Outcome, asyncio.Future[bool]]]) -> None:
         committed = await self._store([outcome for outcome, _ in batch])
+        self.announcer.changed(
+            (outcome.claim.client_id, outcome.claim.job_id, outcome.claim.batch_id)
+            for outcome, _ in batch
+        )
         for outcome, future in batch:
             held = outcome.claim.job_id in committed
             if not held:

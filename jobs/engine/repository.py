@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from pgqueuer.domain.types import JobId, QueueEntrypoint, QueueManagerId
     from pgqueuer.ports.repository import EntrypointExecutionParameter
 
+    from jobs.engine.announce import Announcer
+
 logger = logging.getLogger(__name__)
 
 LOST = inspect.cleandoc(WorkerLost.__doc__ or "")
@@ -39,6 +41,8 @@ class Claim:
 
     engine_id: int
     job_id: uuid.UUID
+    client_id: uuid.UUID
+    batch_id: uuid.UUID | None
     token: uuid.UUID
     attempt: int
     max_attempts: int
@@ -51,11 +55,12 @@ class Claim:
 class ClaimingQueries(Queries):
     """Picks engine rows and claims their jobs in one transaction."""
 
-    def __init__(self, pool: asyncpg.Pool, *, worker: str) -> None:
+    def __init__(self, pool: asyncpg.Pool, *, worker: str, announcer: Announcer) -> None:
         """`worker` is written on the jobs that this process claims."""
         super().__init__(AsyncpgPoolDriver(pool))
         self._pool = pool
         self._worker = worker
+        self._announcer = announcer
         self._claims: dict[int, Claim] = {}
 
     def take(self, engine_id: int) -> Claim:
@@ -83,15 +88,19 @@ class ClaimingQueries(Queries):
             picked = await connection.fetch(query.sql, *query.args)
             if not picked:
                 return []
-            claims = await self._claim(connection, picked)
+            changed = await self._claim(connection, picked)
+        self._announcer.changed(
+            (row["client_id"], row["job_id"], row["batch_id"]) for row in changed
+        )
+        claims = {row["engine_id"]: Claim(**row) for row in changed if row["engine_id"] is not None}
         self._claims.update(claims)
         logger.debug("claimed %d jobs", len(claims))
         return [
             engine_models.Job.model_validate(dict(row)) for row in picked if row["id"] in claims
         ]
 
-    async def _claim(self, connection: Any, picked: list[Any]) -> dict[int, Claim]:
-        rows = await connection.fetch(
+    async def _claim(self, connection: Any, picked: list[Any]) -> list[Any]:
+        rows: list[Any] = await connection.fetch(
             statements.CLAIM,
             [row["id"] for row in picked],
             [uuid.UUID(bytes=row["payload"]) for row in picked],
@@ -99,7 +108,7 @@ class ClaimingQueries(Queries):
             self._worker,
             LOST,
         )
-        return {row["engine_id"]: Claim(**row) for row in rows}
+        return rows
 
     async def log_jobs(self, job_status: list[Any]) -> None:
         """Nothing: the fenced commit has already ended or released these engine rows."""

@@ -36,7 +36,8 @@ SELECT created_at FROM accepted LIMIT 1
 
 # $1 engine ids, $2 job ids, $3 fresh tokens, $4 worker. Runs in the transaction that picked the
 # engine rows. A job found running was picked again because its worker stopped reporting: that
-# attempt is written down as lost, and the job fails when it was the last one allowed.
+# attempt is written down as lost, and the job fails when it was the last one allowed: such a job
+# comes back without an engine id.
 CLAIM = f"""
 WITH picked AS (
     SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::uuid[]) AS p (engine_id, job_id, token)
@@ -57,7 +58,7 @@ WITH picked AS (
     FROM lost
     WHERE job.id = lost.id AND job.state = 'running' AND job.claim_token = lost.claim_token
       AND lost.attempt >= lost.max_attempts
-    RETURNING job.id
+    RETURNING job.id, job.client_id, job.batch_id
 ), claimed AS (
     UPDATE jobs_job job
     SET state = 'running', claim_token = picked.token, attempt = job.attempt + 1,
@@ -65,8 +66,9 @@ WITH picked AS (
     FROM picked
     WHERE job.id = picked.job_id AND job.state IN ('queued', 'running')
       AND job.attempt < job.max_attempts
-    RETURNING picked.engine_id, job.id AS job_id, job.claim_token AS token, job.attempt,
-        job.max_attempts, job.url, job.extract::text AS extract, job.formats, job.timeout
+    RETURNING picked.engine_id, job.id AS job_id, job.client_id, job.batch_id,
+        job.claim_token AS token, job.attempt, job.max_attempts, job.url,
+        job.extract::text AS extract, job.formats, job.timeout
 ), void AS (
     DELETE FROM pgqueuer
     USING picked
@@ -76,7 +78,10 @@ WITH picked AS (
     SELECT pg_notify('{FINISHED_CHANNEL}', string_agg(id::text, ',')) FROM exhausted
     HAVING count(*) > 0
 )
-SELECT claimed.* FROM claimed LEFT JOIN announced ON false
+SELECT claimed.* FROM claimed
+UNION ALL
+SELECT NULL, id, client_id, batch_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+FROM exhausted LEFT JOIN announced ON true
 """  # noqa: S608
 
 # $1 engine ids, $2 job ids, $3 tokens.

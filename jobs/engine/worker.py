@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import pgqueuer
 
+from cachelayer.layer import clients_by_loop
+from jobs.engine.announce import Announcer
 from jobs.engine.batcher import ResultBatcher
 from jobs.engine.database import create_pool
 from jobs.engine.lease import keep_leases
@@ -62,7 +64,7 @@ class Worker:
         )
         try:
             async with fetcher:
-                batcher = ResultBatcher(pool)
+                batcher = ResultBatcher(pool, Announcer())
                 slots = asyncio.Semaphore(self.concurrency)
                 await self._serve(Pipeline(fetcher, batcher, slots), pool)
         finally:
@@ -77,6 +79,7 @@ class Worker:
         async with asyncio.TaskGroup() as tasks:
             background = [
                 tasks.create_task(pipeline.batcher.run()),
+                tasks.create_task(pipeline.batcher.announcer.run()),
                 tasks.create_task(keep_leases(pool, pipeline.live, self.settings.lease)),
             ]
             self.report(f"worker {self.name} ready, up to {self.concurrency} scrapes at once")
@@ -95,13 +98,15 @@ class Worker:
             await pipeline.join()
             for task in background:
                 task.cancel()
+            await pipeline.batcher.announcer.flush()
+            await clients_by_loop().close()
 
     @asynccontextmanager
     async def _engine(self, pipeline: Pipeline) -> AsyncIterator[pgqueuer.PgQueuer]:
         """One life of the engine; the supervisor asks for another when PostgreSQL was away."""
         pool = await create_pool(min_size=2, max_size=3)
         try:
-            queries = ClaimingQueries(pool, worker=self.name)
+            queries = ClaimingQueries(pool, worker=self.name, announcer=pipeline.batcher.announcer)
             engine = pgqueuer.PgQueuer(queries.driver, queries=queries)
 
             @engine.entrypoint(ENTRYPOINT)

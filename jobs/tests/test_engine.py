@@ -9,6 +9,7 @@ from pgqueuer.domain.types import QueueEntrypoint, QueueManagerId
 from pgqueuer.ports.repository import EntrypointExecutionParameter
 from uuid_utils.compat import uuid4
 
+from jobs.engine.announce import Announcer
 from jobs.engine.batcher import Content, Outcome, ResultBatcher
 from jobs.engine.database import create_pool
 from jobs.engine.pipeline import failure
@@ -25,14 +26,20 @@ LEASE = timedelta(seconds=30)
 EXPIRED = timedelta(seconds=0)
 
 
+async def new_announcer():
+    return Announcer()
+
+
 class Engine:
     """One worker's view of the queue, without a network; its loop runs only inside a call."""
 
     def __init__(self, name):
         self.loop = asyncio.new_event_loop()
         self.pool = self.loop.run_until_complete(create_pool(min_size=1, max_size=2))
-        self.queries = ClaimingQueries(self.pool, worker=name)
-        self.batcher = ResultBatcher(self.pool, window=0)
+        # Nobody sends what is announced here: these tests look at the database.
+        announcer = self.loop.run_until_complete(new_announcer())
+        self.queries = ClaimingQueries(self.pool, worker=name, announcer=announcer)
+        self.batcher = ResultBatcher(self.pool, announcer, window=0)
         self.writer = self.loop.create_task(self.batcher.run())
         self.id = QueueManagerId(uuid4())
 

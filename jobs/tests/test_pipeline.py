@@ -15,7 +15,17 @@ EXTRACT = '{"baseSelector": "li", "fields": [{"name": "t", "type": "text"}]}'
 
 def new_claim(attempt=1, max_attempts=3, extract=None, formats=("html",)):
     return Claim(
-        1, uuid4(), uuid4(), attempt, max_attempts, "http://x.example/", extract, formats, 30
+        1,
+        uuid4(),
+        uuid4(),
+        None,
+        uuid4(),
+        attempt,
+        max_attempts,
+        "http://x.example/",
+        extract,
+        formats,
+        30,
     )
 
 

@@ -1,0 +1,113 @@
+"""Making cached values unreachable: by key, by tag, by model, and by pattern for operators.
+
+What depends on the database is invalidated after its transaction has committed: earlier, another
+process could load the old state again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.db import transaction
+from django.db.models.signals import post_delete, post_save
+
+from cachelayer.layer import Layer, cache_layer
+from cachelayer.remote import EVERYWHERE, Unavailable
+from cachelayer.steps import adrive, drive
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+
+    from django.db.models import Model
+
+    from cachelayer.steps import Steps
+
+SCAN_COUNT = 500
+MOST_KEYS = 100_000
+
+
+def invalidate(
+    *, keys: Collection[str] = (), tags: Collection[str] = (), layer: Layer | None = None
+) -> bool:
+    """Put values out of reach now; False when other processes could not be told.
+
+    They find out within the layer's `local_ttl` then, and level 2 before it is used again here.
+    """
+    target = layer or cache_layer()
+    return drive(_invalidate(target, keys, tags), target.remote, _nothing)
+
+
+async def ainvalidate(
+    *, keys: Collection[str] = (), tags: Collection[str] = (), layer: Layer | None = None
+) -> bool:
+    """`invalidate` for coroutines."""
+    target = layer or cache_layer()
+    return await adrive(_invalidate(target, keys, tags), target.remote, _anothing)
+
+
+def invalidate_on_commit(*, keys: Collection[str] = (), tags: Collection[str] = ()) -> None:
+    """The same once the current transaction has committed; at once when there is none."""
+    transaction.on_commit(lambda: invalidate(keys=keys, tags=tags))
+
+
+def invalidate_soon_on_commit(*, tags: Collection[str]) -> None:
+    """Like `invalidate_on_commit`, but the other processes are told by a thread of its own.
+
+    This process knows at once, the others within milliseconds; the caller does not wait for it.
+    """
+    transaction.on_commit(lambda: cache_layer().messages.invalidate_soon(tags))
+
+
+def _invalidate(layer: Layer, keys: Collection[str], tags: Collection[str]) -> Steps[bool]:
+    layer.stats.of(EVERYWHERE).local.invalidations += len(keys) + len(tags)
+    layer.local.delete(keys)
+    commands = layer.tags.bump(tags)
+    commands += [("UNLINK", key) for key in keys]
+    try:
+        yield [*commands, layer.messages.command(keys=keys, tags=tags)]
+    except Unavailable:
+        layer.tags.failed_to_send(tags)
+        return False
+    finally:
+        # Whoever read level 2 between the first time and the UNLINK has the old entry again.
+        layer.local.delete(keys)
+    return True
+
+
+def _nothing() -> None:
+    """No loader: invalidation loads nothing."""
+
+
+async def _anothing() -> None:
+    """No loader: invalidation loads nothing."""
+
+
+def depends_on(model: type[Model], tags: Callable[[Any], Iterable[str]]) -> None:
+    """Invalidate `tags(instance)` whenever an instance of the model is saved or deleted.
+
+    Bulk writes send no signals: follow them by `invalidate_on_commit`.
+    """
+
+    def changed(instance: Model, **_: Any) -> None:
+        invalidate_on_commit(tags=tuple(tags(instance)))
+
+    identity = f"cachelayer.{model._meta.label}.{id(tags)}"
+    for sent in (post_save, post_delete):
+        sent.connect(changed, sender=model, weak=False, dispatch_uid=identity)
+
+
+def delete_matching(pattern: str, *, layer: Layer | None = None) -> int:
+    """Remove the entries of level 2 whose keys match a glob, for operators; returns how many.
+
+    Looks at the whole server a piece at a time and stops after MOST_KEYS. Raises Unavailable.
+    """
+    target = layer or cache_layer()
+    deleted = 0
+    for keys in target.remote.scan(pattern, count=SCAN_COUNT):
+        target.remote.call(*[("UNLINK", key) for key in keys])
+        deleted += len(keys)
+        if deleted >= MOST_KEYS:
+            break
+    target.local.clear()
+    target.remote.call(target.messages.command(everything=True))
+    return deleted

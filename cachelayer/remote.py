@@ -1,0 +1,141 @@
+"""Level 2: commands to Valkey behind a circuit breaker, by threads and by coroutines alike.
+
+Nothing here raises anything but `Unavailable`, and no caller has to tell the ways to lose a server
+apart: the entry is missing then, and the loader carries on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import RedisError, ResponseError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from cachelayer.breaker import CircuitBreaker
+    from cachelayer.stats import Stats
+
+logger = logging.getLogger(__name__)
+
+# The namespace of what belongs to none in particular; "*" would be a label of its own kind.
+EVERYWHERE = "all"
+Command = tuple[Any, ...]
+LOST = (RedisError, OSError, asyncio.TimeoutError)
+
+
+class Unavailable(Exception):
+    """Level 2 cannot be used now."""
+
+
+class Remote:
+    """Runs commands on one server, Sentinel set or cluster."""
+
+    def __init__(
+        self,
+        client: Callable[[], Any],
+        async_client: Callable[[], Any],
+        *,
+        breaker: CircuitBreaker,
+        stats: Stats,
+        is_cluster: bool = False,
+    ) -> None:
+        """`client` and `async_client` give redis-py clients, for this process and event loop."""
+        self._client = client
+        self._async_client = async_client
+        self.breaker = breaker
+        self.is_cluster = is_cluster
+        self._stats = stats
+
+    def call(self, *commands: Command) -> list[Any]:
+        """Run commands in one round trip (one a node in a cluster); returns their replies.
+
+        A reply that is an error of its own command is that exception. Raises Unavailable.
+        """
+        self._require()
+        try:
+            client = self._client()
+            if len(commands) == 1:
+                replies = [client.execute_command(*commands[0])]
+            else:
+                pipeline = client.pipeline(transaction=False)
+                for command in commands:
+                    pipeline.execute_command(*command)
+                replies = pipeline.execute(raise_on_error=False)
+        except LOST as error:
+            raise self._lost(error) from None
+        return self._answered(replies)
+
+    async def acall(self, *commands: Command) -> list[Any]:
+        """`call` for coroutines."""
+        self._require()
+        try:
+            client = self._async_client()
+            if len(commands) == 1:
+                replies = [await client.execute_command(*commands[0])]
+            else:
+                pipeline = client.pipeline(transaction=False)
+                for command in commands:
+                    pipeline.execute_command(*command)
+                replies = await pipeline.execute(raise_on_error=False)
+        except LOST as error:
+            raise self._lost(error) from None
+        return self._answered(replies)
+
+    def get_commands(self, keys: Sequence[str]) -> list[Command]:
+        """Commands that read keys: MGET where all keys live on one server."""
+        if self.is_cluster or len(keys) == 1:
+            return [("GET", key) for key in keys]
+        return [("MGET", *keys)]
+
+    def get_replies(self, replies: list[Any]) -> list[bytes | None]:
+        """The values of `get_commands`, in the order of the keys."""
+        found = replies[0] if replies and isinstance(replies[0], list) else replies
+        return [value if isinstance(value, bytes) else None for value in found]
+
+    def scan(self, pattern: str, *, count: int) -> Iterator[list[str]]:
+        """The keys that match a glob, `count` at a time, without holding up the server.
+
+        Raises Unavailable.
+        """
+        self._require()
+        try:
+            found = self._client().scan_iter(match=pattern, count=count)
+            while piece := [key.decode() for key in itertools.islice(found, count)]:
+                yield piece
+        except LOST as error:
+            raise self._lost(error) from None
+
+    @contextmanager
+    def subscriber(self) -> Iterator[Any]:
+        """A pub/sub connection; redis-py's errors come through, for whoever listens starts anew."""
+        subscriber = self._client().pubsub()
+        try:
+            yield subscriber
+        finally:
+            subscriber.close()
+
+    def _require(self) -> None:
+        if not self.breaker.allow():
+            raise Unavailable
+
+    def _lost(self, error: BaseException) -> Unavailable:
+        if isinstance(error, ResponseError):
+            # The server answers: it is our command that it refuses, for example when read-only.
+            self.breaker.succeeded()
+        else:
+            self.breaker.failed()
+        self._stats.of(EVERYWHERE).remote.errors += 1
+        logger.debug("level 2: %s", error)
+        return Unavailable(str(error))
+
+    def _answered(self, replies: list[Any]) -> list[Any]:
+        lost = next((reply for reply in replies if isinstance(reply, LOST)), None)
+        if lost is not None and not isinstance(lost, ResponseError):
+            raise self._lost(lost)
+        self.breaker.succeeded()
+        return replies

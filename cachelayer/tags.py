@@ -1,0 +1,142 @@
+"""Tags: what entries depend on, each with a generation that is part of the entries' keys.
+
+Invalidating a tag gives it a new random generation, so that everything written under the old one
+is out of reach, in level 2 at once and in other processes as soon as they hear of it. Generations
+are random, not counted: one that Valkey evicted or lost comes back as another, never as an old one.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from cachelayer.keys import tag_key
+from cachelayer.remote import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Generator, Iterable, Sequence
+    from typing import Any
+
+    from cachelayer.remote import Command, Remote
+
+    Calls = Generator[list[Command], list[Any], None]
+
+# Longer than any entry lives, so that a generation is not forgotten before what it invalidates.
+LIFETIME = 7 * 24 * 3600
+MOST_KNOWN = 100_000
+
+
+def new_generation() -> str:
+    """A generation that no tag ever had."""
+    return secrets.token_hex(8)
+
+
+class Tags:
+    """The generations as this process knows them, for at most `ttl` seconds each."""
+
+    def __init__(
+        self,
+        remote: Remote,
+        prefix: str,
+        ttl: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Asks `remote` for what it does not know."""
+        self._remote = remote
+        self._prefix = prefix
+        self._ttl = ttl
+        self._clock = clock
+        self._known: dict[str, tuple[str, float]] = {}
+        self._unsent: set[str] = set()
+        self._lock = threading.Lock()
+
+    def known(self, tags: Sequence[str]) -> list[str] | None:
+        """The tags' generations, or None when one of them has to be asked for."""
+        if self._unsent:
+            return None
+        now = self._clock()
+        found = []
+        for tag in tags:
+            generation, until = self._known.get(tag, ("", 0.0))
+            if until <= now:
+                return None
+            found.append(generation)
+        return found
+
+    def learn(self, tags: Sequence[str]) -> Generator[list[Command], list[Any], list[str]]:
+        """Ask for the tags' generations, agreeing with other processes on new ones.
+
+        Without level 2 this process has generations of its own until it is back.
+        """
+        try:
+            yield from self._send_unsent()
+            commands: list[Command] = []
+            for key in (tag_key(self._prefix, tag) for tag in tags):
+                commands += [("SET", key, new_generation(), "NX", "EX", LIFETIME), ("GET", key)]
+            replies = yield commands
+        except Unavailable:
+            return self._own(tags)
+        # What is no text (evicted between the two, or of another type) is a generation of nobody.
+        found = [
+            reply.decode("latin-1") if isinstance(reply, bytes) else new_generation()
+            for reply in replies[1::2]
+        ]
+        self._remember(zip(tags, found, strict=True))
+        return found
+
+    def bump(self, tags: Collection[str]) -> list[Command]:
+        """Give tags new generations here; returns the commands that do so for everybody."""
+        fresh = {tag: new_generation() for tag in tags}
+        self._remember(fresh.items())
+        return self._commands(fresh)
+
+    def failed_to_send(self, tags: Collection[str]) -> None:
+        """Those commands did not get through: send them before level 2 is asked again."""
+        with self._lock:
+            self._unsent.update(tags)
+
+    def forget(self, tags: Iterable[str]) -> None:
+        """Another process gave these new generations."""
+        with self._lock:
+            for tag in tags:
+                self._known.pop(tag, None)
+
+    def forget_all(self) -> None:
+        """Ask again for everything."""
+        with self._lock:
+            self._known.clear()
+
+    def _send_unsent(self) -> Calls:
+        with self._lock:
+            unsent = set(self._unsent)
+        if unsent:
+            yield self._commands({tag: new_generation() for tag in unsent})
+            with self._lock:
+                self._unsent -= unsent
+                for tag in unsent:
+                    self._known.pop(tag, None)
+
+    def _commands(self, generations: dict[str, str]) -> list[Command]:
+        return [
+            ("SET", tag_key(self._prefix, tag), generation, "EX", LIFETIME)
+            for tag, generation in generations.items()
+        ]
+
+    def _own(self, tags: Sequence[str]) -> list[str]:
+        now = self._clock()
+        with self._lock:
+            for tag in tags:
+                _, until = self._known.get(tag, ("", 0.0))
+                if until <= now:
+                    self._known[tag] = (new_generation(), now + self._ttl)
+            return [self._known[tag][0] for tag in tags]
+
+    def _remember(self, generations: Iterable[tuple[str, str]]) -> None:
+        until = self._clock() + self._ttl
+        with self._lock:
+            if len(self._known) > MOST_KNOWN:
+                self._known.clear()
+            for tag, generation in generations:
+                self._known[tag] = (generation, until)
