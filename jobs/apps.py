@@ -9,6 +9,7 @@ class JobsConfig(AppConfig):
 
     def ready(self) -> None:
         """Connect the caches to what they depend on."""
+        from jobs import warming  # noqa: F401  registers its warmers
         from jobs.caching import connect
 
         connect()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cachelayer.conf import cache_settings
 from cachelayer.invalidation import depends_on
 from cachelayer.tiered import Policy, TieredCache
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 MEDIA_TYPE = "application/json"
 
 # A job that has ended never changes again, nor does its result.
-FINAL = Policy(ttl=3600, local_ttl=300)
+FINAL = Policy(ttl=cache_settings().default_ttl, local_ttl=300)
 # One that has not is kept in memory only: every change of it is told to all processes.
 CHANGING = Policy(ttl=1, local_ttl=1, remote=False)
 LISTED = Policy(ttl=10, local_ttl=2)

@@ -43,13 +43,16 @@ def install_key(*, client: Client, key: str) -> ApiKey:
 
 
 def find_client(key: str) -> Client | None:
-    """The active client that a key acts for, or None when the key is not valid.
+    """The active client that a key acts for, or None when the key is not valid."""
+    parsed = parse_key(key)
+    return None if parsed is None else client_behind(parsed)
+
+
+def client_behind(parsed: ParsedKey) -> Client | None:
+    """The active client of a well-formed key, or None.
 
     Cached under the secret's digest, so that a wrong secret never meets the entry of a right one.
     """
-    parsed = parse_key(key)
-    if parsed is None:
-        return None
     known = caching.API_KEYS.get_or_load(
         (parsed.id, parsed.digest), lambda: _look_up(parsed), tags=(caching.API_KEYS_TAG,)
     )

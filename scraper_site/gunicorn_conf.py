@@ -30,9 +30,12 @@ control_socket_disable = True
 
 
 def post_worker_init(worker: Worker) -> None:
-    """Refuse to serve when psycopg would block the whole hub on every query."""
+    """Refuse to serve when psycopg would block the whole hub on every query; warm the cache."""
     import psycopg.waiting
+
+    from cachelayer.warming import warm_at_start
 
     if getattr(psycopg.waiting.wait, "__name__", "") == "wait_c":
         worker.log.error("psycopg was imported before gevent patched the sockets")
         raise SystemExit(4)
+    warm_at_start()
