@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cachelayer.codec import Entry, encode
 from cachelayer.invalidation import invalidate
+from cachelayer.keys import entry_key
 from cachelayer.remote import Unavailable
 
 if TYPE_CHECKING:
@@ -29,40 +30,39 @@ class Bulk:
         self._values = values
 
     def get_many(self, many: Iterable[Parts], *, tags: Sequence[str] = ()) -> dict[Parts, Any]:
-        """The values that either level has; the others are absent from the answer."""
-        layer, keys = self._keys(many, tags)
+        """The values that either level has; the others are absent from the answer.
+
+        What level 2 gives is not kept in level 1: one large read would push out what many small
+        ones need.
+        """
+        wanted = list(many)
+        layer, keys = self._keys(wanted, tags)
         now = time.time()
-        found: dict[Parts, Entry] = {}
-        missing: dict[Parts, str] = {}
-        for parts, key in keys.items():
-            entry = layer.local.get(key)
-            if entry is not None and entry.is_usable(now):
-                found[parts] = entry
-            else:
-                missing[parts] = key
-        counters = layer.stats.of(self._values.namespace)
-        counters.local.hits += len(found)
-        counters.local.misses += len(missing)
+        entries = layer.local.get_many(keys)
+        missing = [n for n, e in enumerate(entries) if e is None or not e.is_usable(now)]
         if missing:
-            remote = self._fetch(layer, missing)
-            counters.remote.hits += len(remote)
-            counters.remote.misses += len(missing) - len(remote)
-            found |= remote
-        return {parts: found[parts].value for parts in keys if parts in found}
+            fetched = self._fetch(layer, [keys[n] for n in missing])
+            for n, entry in zip(missing, fetched, strict=True):
+                entries[n] = entry
+        self._count(layer, len(wanted), len(missing), entries.count(None))
+        return {
+            parts: entry.value
+            for parts, entry in zip(wanted, entries, strict=True)
+            if entry is not None
+        }
 
     def set_many(self, values: Mapping[Parts, Any], *, tags: Sequence[str] = ()) -> None:
         """Keep values in both levels."""
         layer, keys = self._keys(values, tags)
         commands = []
-        for parts, value in values.items():
-            token = layer.local.begin(keys[parts])
-            commands += self._values.store(layer, keys[parts], value, token)
+        for key, value in zip(keys, values.values(), strict=True):
+            commands += self._values.store(layer, key, value, layer.local.begin(key))
         self._send(layer, commands)
 
     def delete_many(self, many: Iterable[Parts], *, tags: Sequence[str] = ()) -> None:
         """Remove values everywhere, and from the memory of every process."""
         layer, keys = self._keys(many, tags)
-        invalidate(keys=list(keys.values()), layer=layer)
+        invalidate(keys=keys, layer=layer)
 
     def touch_many(self, many: Iterable[Parts], *, ttl: float, tags: Sequence[str] = ()) -> int:
         """Let values live for `ttl` more seconds from now; returns how many were there.
@@ -70,38 +70,45 @@ class Bulk:
         Two round trips: an entry carries its own times, so it is read and written back.
         """
         layer, keys = self._keys(many, tags)
-        found = self._fetch(layer, keys)
         now = time.time()
         commands: list[tuple[Any, ...]] = []
-        for parts, old in found.items():
-            entry = Entry(old.value, old.created, now + ttl, now + ttl, old.missing)
-            data = encode(entry, compress_above=layer.settings.compress_above)
-            commands.append(("SET", keys[parts], data, "XX", "PX", int(ttl * 1000)))
-        layer.local.delete(keys.values())
+        for key, old in zip(keys, self._fetch(layer, keys), strict=True):
+            if old is not None:
+                entry = Entry(old.value, old.created, now + ttl, now + ttl, old.missing)
+                data = encode(entry, compress_above=layer.settings.compress_above)
+                commands.append(("SET", key, data, "XX", "PX", int(ttl * 1000)))
+        layer.local.delete(keys)
         self._send(layer, commands)
-        return len(found)
+        return len(commands)
 
-    def _keys(self, many: Iterable[Parts], tags: Sequence[str]) -> tuple[Layer, dict[Parts, str]]:
-        layer = self._values.layer()
-        generations = self._values.generations(tags)
-        return layer, {parts: self._values.key(parts, generations) for parts in many}
+    def _keys(self, many: Iterable[Parts], tags: Sequence[str]) -> tuple[Layer, list[str]]:
+        values = self._values
+        layer = values.layer()
+        generations = values.generations(tags)
+        start = (layer.settings.prefix, values.namespace, values.version)
+        return layer, [entry_key(*start, parts, generations) for parts in many]
 
-    def _fetch(self, layer: Layer, keys: Mapping[Parts, str]) -> dict[Parts, Entry]:
+    def _fetch(self, layer: Layer, keys: list[str]) -> list[Entry | None]:
+        """What level 2 has that is usable, in the order of the keys."""
         if not keys:
-            return {}
-        tokens = {parts: layer.local.begin(key) for parts, key in keys.items()}
+            return []
         try:
-            replies = layer.remote.call(*layer.remote.get_commands(list(keys.values())))
+            replies = layer.remote.call(*layer.remote.get_commands(keys))
         except Unavailable:
-            return {}
+            return [None] * len(keys)
         now = time.time()
-        found = {}
-        for (parts, key), data in zip(keys.items(), layer.remote.get_replies(replies), strict=True):
-            entry = self._values.decoded(layer, key, data)
-            if entry is not None and entry.is_usable(now):
-                self._values.keep(layer, key, entry, tokens[parts])
-                found[parts] = entry
+        found = []
+        for key, data in zip(keys, layer.remote.get_replies(replies), strict=True):
+            entry = None if data is None else self._values.decoded(layer, key, data)
+            found.append(entry if entry is not None and entry.is_usable(now) else None)
         return found
+
+    def _count(self, layer: Layer, asked: int, missing: int, absent: int) -> None:
+        stats = layer.stats.of(self._values.namespace)
+        stats.local.hits += asked - missing
+        stats.local.misses += missing
+        stats.remote.hits += missing - absent
+        stats.remote.misses += absent
 
     def _send(self, layer: Layer, commands: list[tuple[Any, ...]]) -> None:
         if commands:

@@ -26,7 +26,7 @@ class CacheSettings:
     local_max_ttl: float = 300.0
     default_ttl: float = 3600.0
     ttl_jitter: float = 0.1
-    compress_above: int = 1_024
+    compress_above: int = 8_192
     largest_entry: int = 1_048_576
     breaker_failures: int = 5
     breaker_reset: float = 5.0

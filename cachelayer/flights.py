@@ -22,8 +22,13 @@ class Flight:
         self._done.set()
 
     def wait(self, seconds: float) -> bool:
-        """Whether it landed in time."""
-        return self._done.wait(seconds)
+        """Whether it landed in time, with an outcome."""
+        return self._done.wait(seconds) and self._has_outcome
+
+    @property
+    def _has_outcome(self) -> bool:
+        """A leader that was cancelled or killed says nothing about those who wait for it."""
+        return self.error is None or isinstance(self.error, Exception)
 
 
 class AsyncFlight(Flight):
@@ -32,6 +37,7 @@ class AsyncFlight(Flight):
     def __init__(self) -> None:
         """Nobody has landed yet."""
         super().__init__()
+        self._loop = asyncio.get_running_loop()
         self._landed = asyncio.Event()
 
     def land(self, value: Any = None, error: BaseException | None = None) -> None:
@@ -40,13 +46,15 @@ class AsyncFlight(Flight):
         self._landed.set()
 
     async def await_landing(self, seconds: float) -> bool:
-        """Whether it landed in time."""
+        """Whether it landed in time, with an outcome; never for another loop, which cannot wait."""
+        if asyncio.get_running_loop() is not self._loop:
+            return False
         try:
             async with asyncio.timeout(seconds):
                 await self._landed.wait()
         except TimeoutError:
             return False
-        return True
+        return self._has_outcome
 
 
 class Flights:

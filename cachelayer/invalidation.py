@@ -61,10 +61,12 @@ def invalidate_soon_on_commit(*, tags: Collection[str]) -> None:
 def _invalidate(layer: Layer, keys: Collection[str], tags: Collection[str]) -> Steps[bool]:
     layer.stats.of(EVERYWHERE).local.invalidations += len(keys) + len(tags)
     layer.local.delete(keys)
-    commands = layer.tags.bump(tags)
+    overdue, commands = layer.tags.unsent()
+    commands += layer.tags.bump(tags)
     commands += [("UNLINK", key) for key in keys]
     try:
-        yield [*commands, layer.messages.command(keys=keys, tags=tags)]
+        yield [*commands, layer.messages.command(keys=keys, tags={*tags, *overdue})]
+        layer.tags.sent(overdue - set(tags))
     except Unavailable:
         layer.tags.failed_to_send(tags)
         return False

@@ -95,7 +95,7 @@ def cache_layer() -> Layer:
     url = str(django_settings.CACHES[settings.alias]["LOCATION"])
     return Layer(
         settings,
-        client=lambda: get_redis_connection(settings.alias),
+        client=cache(partial(get_redis_connection, settings.alias)),
         async_client=partial(clients_by_loop().of, url),
         is_cluster=parse(url).kind == "cluster",
     )

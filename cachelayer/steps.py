@@ -52,10 +52,13 @@ class Background:
     steps: Steps[Any]
 
 
-Step = "list[Command] | Load | Pause | Join | Background"
 Steps = Generator[Any, Any, T]
 
+# A thread may hold a database connection, and many values can become stale at once.
+MOST_ASIDE = 16
+
 _tasks: set[asyncio.Task[Any]] = set()
+_aside_slots = threading.BoundedSemaphore(MOST_ASIDE)
 
 
 def drive(steps: Steps[T], remote: Remote, load: Callable[[], Any]) -> T:
@@ -84,8 +87,18 @@ def _take(step: Any, remote: Remote, load: Callable[[], Any]) -> Any:
         case Join():
             return step.flight.wait(step.seconds)
         case _:
-            arguments = (step.steps, remote, load)
-            return threading.Thread(target=_aside, args=arguments, daemon=True).start()
+            return _start_aside(step.steps, remote, load)
+
+
+def _start_aside(steps: Steps[Any], remote: Remote, load: Callable[[], Any]) -> None:
+    """Unless too many are under way: the value is served as it is, and the next caller tries."""
+    if not _aside_slots.acquire(blocking=False):
+        return
+    try:
+        threading.Thread(target=_aside, args=(steps, remote, load), daemon=True).start()
+    except RuntimeError as error:  # the process can have no more threads
+        _aside_slots.release()
+        logger.warning("a value could not be loaded anew in the background: %s", error)
 
 
 def _aside(steps: Steps[Any], remote: Remote, load: Callable[[], Any]) -> None:
@@ -96,6 +109,7 @@ def _aside(steps: Steps[Any], remote: Remote, load: Callable[[], Any]) -> None:
         logger.exception("a value could not be loaded anew in the background")
     finally:
         connections.close_all()
+        _aside_slots.release()
 
 
 async def adrive(steps: Steps[T], remote: Remote, load: Callable[[], Awaitable[Any]]) -> T:

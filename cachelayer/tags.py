@@ -108,15 +108,24 @@ class Tags:
         with self._lock:
             self._known.clear()
 
-    def _send_unsent(self) -> Calls:
+    def unsent(self) -> tuple[set[str], list[Command]]:
+        """The tags whose commands did not get through, and commands that make up for it."""
         with self._lock:
-            unsent = set(self._unsent)
-        if unsent:
-            yield self._commands({tag: new_generation() for tag in unsent})
-            with self._lock:
-                self._unsent -= unsent
-                for tag in unsent:
-                    self._known.pop(tag, None)
+            tags = set(self._unsent)
+        return tags, self._commands({tag: new_generation() for tag in tags})
+
+    def sent(self, tags: Collection[str]) -> None:
+        """The commands of `unsent` got through."""
+        with self._lock:
+            self._unsent.difference_update(tags)
+            for tag in tags:
+                self._known.pop(tag, None)
+
+    def _send_unsent(self) -> Calls:
+        tags, commands = self.unsent()
+        if tags:
+            yield commands
+            self.sent(tags)
 
     def _commands(self, generations: dict[str, str]) -> list[Command]:
         return [

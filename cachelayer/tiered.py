@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cachelayer.layer import Layer
     from cachelayer.local import Token
     from cachelayer.remote import Command
-    from cachelayer.stats import NamespaceStats
+    from cachelayer.stats import LevelStats, NamespaceStats
     from cachelayer.steps import Steps
 
 # How long a loader may take before those who wait for it load for themselves.
@@ -93,11 +93,18 @@ class TieredCache:
         Raises what `load` raises, and nothing of the cache's own.
         """
         layer = self.layer()
-        entry = self._in_memory(layer, parts, tags)
+        key = self._known_key(layer, parts, tags)
+        entry = None if key is None else self._in_memory(layer, key)
         if entry is not None:
             return entry.value
-        steps = self._read(layer, layer.flights, parts, tags)
-        return drive(steps, layer.remote, load)
+        if key is not None and self._uses_remote and layer.local.get(key) is None:
+            # What `_read` does, told straight: on this path every function call counts.
+            entry = self._in_level_2(layer, key)
+            if entry is None:
+                return drive(self._load_once(layer, layer.flights, key), layer.remote, load)
+            if not self._is_due(entry, time.time()):
+                return entry.value
+        return drive(self._read(layer, layer.flights, key, parts, tags), layer.remote, load)
 
     async def aget_or_load(
         self,
@@ -108,10 +115,11 @@ class TieredCache:
     ) -> Any:
         """`get_or_load` for coroutines."""
         layer = self.layer()
-        entry = self._in_memory(layer, parts, tags)
+        key = self._known_key(layer, parts, tags)
+        entry = None if key is None else self._in_memory(layer, key)
         if entry is not None:
             return entry.value
-        steps = self._read(layer, layer.async_flights, parts, tags)
+        steps = self._read(layer, layer.async_flights, key, parts, tags)
         return await adrive(steps, layer.remote, load)
 
     def key(self, parts: Sequence[object], generations: Sequence[str] = ()) -> str:
@@ -126,42 +134,64 @@ class TieredCache:
         layer = self.layer()
         return layer.tags.known(tags) or drive(layer.tags.learn(tags), layer.remote, _no_loader)
 
-    def _in_memory(
-        self, layer: Layer, parts: Sequence[object], tags: Sequence[str]
-    ) -> Entry | None:
-        """What level 1 can answer with nothing else to do."""
+    def _known_key(self, layer: Layer, parts: Sequence[object], tags: Sequence[str]) -> str | None:
+        """The value's key, unless a generation has to be asked for."""
         generations = layer.tags.known(tags) if tags else ()
-        if generations is None:
-            return None
-        entry = layer.local.get(self.key(parts, generations))
+        return None if generations is None else self.key(parts, generations)
+
+    def _in_memory(self, layer: Layer, key: str) -> Entry | None:
+        """What level 1 can answer with nothing else to do."""
+        entry = layer.local.get(key)
         if entry is None or self._is_due(entry, time.time()):
             return None
-        self._count_hit(layer, "local", entry)
+        self._count_hit(self._stats(layer).local, entry)
+        return entry
+
+    def _in_level_2(self, layer: Layer, key: str) -> Entry | None:
+        """The usable entry of level 2, which is in level 1 then."""
+        layer.messages.listen()
+        stats = self._stats(layer)
+        stats.local.misses += 1
+        token = layer.local.begin(key)
+        try:
+            (data,) = layer.remote.call(("GET", key))
+        except Unavailable:
+            return None
+        entry = self.decoded(layer, key, data)
+        if entry is None or not entry.is_usable(time.time()):
+            stats.remote.misses += 1
+            return None
+        self._count_hit(stats.remote, entry)
+        self.keep(layer, key, entry, token)
         return entry
 
     def _read(
-        self, layer: Layer, flights: Flights, parts: Sequence[object], tags: Sequence[str]
+        self,
+        layer: Layer,
+        flights: Flights,
+        key: str | None,
+        parts: Sequence[object],
+        tags: Sequence[str],
     ) -> Steps[Any]:
         layer.messages.listen()
-        generations: Sequence[str] = ()
-        if tags:
-            generations = layer.tags.known(tags) or (yield from layer.tags.learn(tags))
-        key = self.key(parts, generations)
+        if key is None:
+            key = self.key(parts, (yield from layer.tags.learn(tags)))
+        stats = self._stats(layer)
         entry = layer.local.get(key)
-        level = "local"
+        counters = stats.local
         if entry is None or not entry.is_usable(time.time()):
-            self._stats(layer).local.misses += 1
+            stats.local.misses += 1
             token = layer.local.begin(key)
             entry = yield from self._ask(layer, key)
-            level = "remote"
+            counters = stats.remote
             self.keep(layer, key, entry, token)
         if entry is None:
             return (yield from self._load_once(layer, flights, key))
-        self._count_hit(layer, level, entry)
+        self._count_hit(counters, entry)
         now = time.time()
         if self._is_due(entry, now):
             if not entry.is_fresh(now):
-                getattr(self._stats(layer), level).stale_serves += 1
+                counters.stale_serves += 1
             if not flights.is_under_way(key):
                 yield Background(self._load_once(layer, flights, key))
         return entry.value
@@ -334,8 +364,7 @@ class TieredCache:
     def _stats(self, layer: Layer) -> NamespaceStats:
         return layer.stats.of(self.namespace)
 
-    def _count_hit(self, layer: Layer, level: str, entry: Entry) -> None:
-        counters = getattr(self._stats(layer), level)
+    def _count_hit(self, counters: LevelStats, entry: Entry) -> None:
         counters.hits += 1
         if entry.missing:
             counters.negative_hits += 1

@@ -11,10 +11,11 @@ from django.db import connections
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import TypeAlias
+
+    Loads: TypeAlias = Callable[[], Iterator[Callable[[], object]]]
 
 logger = logging.getLogger(__name__)
-
-Warmer = "Callable[[], Iterator[Callable[[], object]]]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,23 +23,17 @@ class Registered:
     """A warmer: calling `loads` gives the calls that each put one value into the cache."""
 
     name: str
-    loads: Callable[[], Iterator[Callable[[], object]]]
+    loads: Loads
     at_start: bool
 
 
 _warmers: dict[str, Registered] = {}
 
 
-def warmer(
-    name: str, *, at_start: bool = False
-) -> Callable[
-    [Callable[[], Iterator[Callable[[], object]]]], Callable[[], Iterator[Callable[[], object]]]
-]:
+def warmer(name: str, *, at_start: bool = False) -> Callable[[Loads], Loads]:
     """Register a generator function that yields cached calls to make."""
 
-    def register(
-        loads: Callable[[], Iterator[Callable[[], object]]],
-    ) -> Callable[[], Iterator[Callable[[], object]]]:
+    def register(loads: Loads) -> Loads:
         _warmers[name] = Registered(name, loads, at_start)
         return loads
 
@@ -51,20 +46,34 @@ def warmers() -> list[Registered]:
 
 
 def warm(one: Registered, progress: Callable[[], object] = lambda: None) -> tuple[int, int]:
-    """Run a warmer; returns how many values were loaded and how many failed."""
+    """Run a warmer; returns how many values were loaded and how many failed.
+
+    A warmer that fails itself counts as one more failure, and ends.
+    """
     loaded = failed = 0
-    for load in one.loads():
-        try:
-            load()
-            loaded += 1
-        except Exception:
-            failed += 1
-            logger.exception("warmer %s: a value could not be loaded", one.name)
-        progress()
+    try:
+        for load in one.loads():
+            if _succeeds(load, one.name):
+                loaded += 1
+            else:
+                failed += 1
+            progress()
+    except Exception:
+        failed += 1
+        logger.exception("warmer %s: it does not know what to load", one.name)
     return loaded, failed
 
 
-def warm_at_start() -> None:
+def _succeeds(load: Callable[[], object], name: str) -> bool:
+    try:
+        load()
+    except Exception:
+        logger.exception("warmer %s: a value could not be loaded", name)
+        return False
+    return True
+
+
+def warm_at_start() -> threading.Thread:
     """Run the warmers of the start in the background; the process serves meanwhile."""
 
     def run() -> None:
@@ -72,9 +81,9 @@ def warm_at_start() -> None:
             for one in warmers():
                 if one.at_start:
                     warm(one)
-        except Exception:
-            logger.exception("the cache could not be warmed")
         finally:
             connections.close_all()
 
-    threading.Thread(target=run, name="cache-warming", daemon=True).start()
+    thread = threading.Thread(target=run, name="cache-warming", daemon=True)
+    thread.start()
+    return thread

@@ -142,3 +142,15 @@ def test_operators_delete_by_pattern_and_all_processes_forget(one, two):
     until(lambda: read(two, "x", tags=()) == "new", "the other process has heard")
     others = TieredCache("others", Policy(ttl=60), layer=lambda: one)
     assert others.get_or_load((1,), lambda: "lost") == "kept"
+
+
+def test_what_could_not_be_sent_goes_with_the_next_invalidation(mortal, make_layer):
+    one, two = (make_layer(mortal, local_ttl=60, breaker_reset=0.05) for _ in range(2))
+    read(two, "old", tags=["a"])
+    mortal.pause()
+    assert not invalidate(tags=["a"], layer=one)
+    mortal.resume()
+    until(lambda: invalidate(tags=["b"], layer=one), "the server is back")
+    two.local.clear()
+    two.tags.forget_all()
+    assert read(two, "new", tags=["a"]) == "new"

@@ -57,7 +57,7 @@ def fleet() -> Iterator[Fleet]:
     alias = cache_settings().alias
     client = get_redis_connection(alias)
     prefix = f"benchmark-{uuid4().hex}"
-    processes = tuple(_process(alias, prefix) for _ in range(PROCESSES))
+    processes = tuple(_process(alias, prefix, client) for _ in range(PROCESSES))
     try:
         for process in processes:
             process.layer.messages.listen()
@@ -72,11 +72,11 @@ def fleet() -> Iterator[Fleet]:
             client.unlink(key)
 
 
-def _process(alias: str, prefix: str) -> Process:
+def _process(alias: str, prefix: str, client: Any) -> Process:
     url = str(settings.CACHES[alias]["LOCATION"])
     layer = Layer(
         replace(cache_settings(), prefix=prefix, local_ttl=LIFETIME, local_max_ttl=LIFETIME),
-        client=partial(get_redis_connection, alias),
+        client=lambda: client,
         async_client=partial(clients_by_loop().of, url),
         is_cluster=parse(url).kind == "cluster",
         registry=CollectorRegistry(),

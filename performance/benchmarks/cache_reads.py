@@ -5,14 +5,14 @@ from __future__ import annotations
 import statistics
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
-from cachelayer.codec import decode
+from cachelayer.bulk import Bulk
 from performance.benchmarks.cache_fleet import NAMESPACE, payload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from performance.benchmarks.cache_fleet import Fleet
 
@@ -36,6 +36,14 @@ class Round:
     strays: int
 
 
+class Counts(NamedTuple):
+    """Reads by what answered them: level 2, level 1, the loader."""
+
+    remote: int
+    local: int = 0
+    loads: int = 0
+
+
 class Reads:
     """BULK values, read in every way in turns."""
 
@@ -44,6 +52,7 @@ class Reads:
         self._client = fleet.client
         process = fleet.processes[0]
         self._layer, self._values = process.layer, process.values
+        self._bulk = Bulk(process.values)
         self._payload = payload()
         self._owner = uuid4()
         self._bare_keys = [f"{fleet.prefix}:bare:{number}" for number in range(BULK)]
@@ -56,46 +65,48 @@ class Reads:
     def round(self, turn: int) -> Round:
         """Read everything once in every way."""
         cold = [(self._owner, turn, number) for number in range(BULK)]
-        layer = self._layer
-        layer.local.clear()
-        before = self._counts()
+        start = self._emptied()
         bare = per_call(self._client.get, self._bare_keys)
         remote = per_call(self._read, self._parts)
         local = per_call(self._read, self._parts)
         miss = per_call(self._read, cold)
-        strays = sum(
-            abs(now - then - BULK) for now, then in zip(self._counts(), before, strict=True)
-        )
-        layer.local.clear()
+        strays = astray(start, self._counts(), Counts(BULK, BULK, BULK))
+        start = self._emptied()
         bare_bulk = per_call(self._client.mget, [self._bare_keys])
         bulk = per_call(self._read_many, [self._parts])
+        strays += astray(start, self._counts(), Counts(BULK))
         return Round(bare, remote, local, miss, bulk, bare_bulk, strays)
 
     def _read(self, parts: tuple[object, ...]) -> Any:
         return self._values.get_or_load(parts, self._load, tags=TAGS)
 
-    def _read_many(self, parts: list[tuple[object, ...]]) -> list[Any]:
-        remote = self._layer.remote
-        generations = self._layer.tags.known(TAGS) or ()
-        keys = [self._values.key(one, generations) for one in parts]
-        replies = remote.get_replies(remote.call(*remote.get_commands(keys)))
-        return [decode(data) for data in replies if data]
+    def _read_many(self, many: list[tuple[object, ...]]) -> object:
+        return self._bulk.get_many(many, tags=TAGS)
 
     def _load(self) -> bytes:
         return self._payload
 
-    def _counts(self) -> tuple[int, int, int]:
+    def _emptied(self) -> Counts:
+        self._layer.local.clear()
+        return self._counts()
+
+    def _counts(self) -> Counts:
         stats = self._layer.stats.of(NAMESPACE)
-        return stats.remote.hits, stats.local.hits, stats.local.loads
+        return Counts(stats.remote.hits, stats.local.hits, stats.local.loads)
 
 
-def per_call(call: Callable[[Any], object], arguments: Iterable[Any]) -> float:
+def astray(before: Counts, after: Counts, expected: Counts) -> int:
+    """How many reads were answered otherwise than expected."""
+    found = zip(before, after, expected, strict=True)
+    return sum(abs(now - then - meant) for then, now, meant in found)
+
+
+def per_call(call: Callable[[Any], object], arguments: Sequence[Any]) -> float:
     """Microseconds of a call, over one call for each argument."""
-    count = 0
     started = time.perf_counter()
-    for count, argument in enumerate(arguments, 1):
+    for argument in arguments:
         call(argument)
-    return (time.perf_counter() - started) / count * 1e6
+    return (time.perf_counter() - started) / len(arguments) * 1e6
 
 
 def median(rounds: Iterable[Round], figure: Callable[[Round], float]) -> float:

@@ -1,4 +1,4 @@
-"""One small run of `benchmark cache`: what it counts, for the speed of so few reads means nothing."""
+"""One small run of `benchmark cache`: the speed of so few reads means nothing, the counts do."""
 
 import json
 import os
