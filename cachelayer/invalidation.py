@@ -38,11 +38,16 @@ def invalidate(
 
 
 async def ainvalidate(
-    *, keys: Collection[str] = (), tags: Collection[str] = (), layer: Layer | None = None
+    *,
+    keys: Collection[str] = (),
+    tags: Collection[str] = (),
+    in_level_2: bool = True,
+    layer: Layer | None = None,
 ) -> bool:
-    """`invalidate` for coroutines."""
+    """`invalidate` for coroutines; without `in_level_2` for keys that are kept in memory only."""
     target = layer or cache_layer()
-    return await adrive(_invalidate(target, keys, tags), target.remote, _anothing)
+    steps = _invalidate(target, keys, tags, in_level_2=in_level_2)
+    return await adrive(steps, target.remote, _anothing)
 
 
 def invalidate_on_commit(*, keys: Collection[str] = (), tags: Collection[str] = ()) -> None:
@@ -58,12 +63,15 @@ def invalidate_soon_on_commit(*, tags: Collection[str]) -> None:
     transaction.on_commit(lambda: cache_layer().messages.invalidate_soon(tags))
 
 
-def _invalidate(layer: Layer, keys: Collection[str], tags: Collection[str]) -> Steps[bool]:
+def _invalidate(
+    layer: Layer, keys: Collection[str], tags: Collection[str], *, in_level_2: bool = True
+) -> Steps[bool]:
     layer.stats.of(EVERYWHERE).local.invalidations += len(keys) + len(tags)
     layer.local.delete(keys)
     overdue, commands = layer.tags.unsent()
     commands += layer.tags.bump(tags)
-    commands += [("UNLINK", key) for key in keys]
+    if in_level_2:
+        commands += layer.remote.delete_commands(keys)
     try:
         yield [*commands, layer.messages.command(keys=keys, tags={*tags, *overdue})]
         layer.tags.sent(overdue - set(tags))
@@ -106,7 +114,7 @@ def delete_matching(pattern: str, *, layer: Layer | None = None) -> int:
     target = layer or cache_layer()
     deleted = 0
     for keys in target.remote.scan(pattern, count=SCAN_COUNT):
-        target.remote.call(*[("UNLINK", key) for key in keys])
+        target.remote.call(*target.remote.delete_commands(keys))
         deleted += len(keys)
         if deleted >= MOST_KEYS:
             break

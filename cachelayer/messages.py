@@ -24,7 +24,7 @@ from cachelayer.remote import EVERYWHERE, Unavailable
 from cachelayer.steps import drive
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection
 
     from cachelayer.layer import Layer
     from cachelayer.remote import Command
@@ -104,23 +104,36 @@ class Messages:
             if self._outbox:
                 self._deliver()
             elif unsent:
-                # To learn about nothing sends what could not be sent before.
-                drive(tags.learn(()), self._layer.remote, _nothing)
+                self._resend()
+
+    def _resend(self) -> None:
+        try:
+            # To learn about nothing sends what could not be sent before.
+            drive(self._layer.tags.learn(()), self._layer.remote, _nothing)
+        except Exception:  # nobody would start the thread again
+            logger.exception("invalidations could not be sent")
 
     def _deliver(self) -> None:
-        """Send what is posted; what cannot be sent is left to whoever uses level 2 next."""
+        """Send what is posted; what cannot be sent now is sent before level 2 is used again."""
         with self._lock:
             self._sending, self._outbox = self._outbox, {}
-        try:
-            self._layer.remote.call(*self._sending.values(), self.command(tags=self._sending))
-        except Exception as error:  # whatever it is, the thread and the tags must not be lost
-            if not isinstance(error, Unavailable):
-                logger.exception("invalidations could not be sent")
+        if not self._is_sent(self._sending):
             self._layer.tags.failed_to_send(self._sending)
         with self._lock:
             self._sending = {}
             self._layer.tags.forget(self._heard_meanwhile - self._outbox.keys())
             self._heard_meanwhile.clear()
+
+    def _is_sent(self, posted: dict[str, Command]) -> bool:
+        try:
+            replies = self._layer.remote.call(*posted.values(), self.command(tags=posted))
+        except Unavailable:
+            return False
+        except Exception:  # nobody would start the thread again
+            logger.exception("invalidations could not be sent")
+            return False
+        # A server that is full or read-only refuses some commands of many.
+        return not any(isinstance(reply, RedisError) for reply in replies)
 
     def stop(self) -> None:
         """Send what is posted and end the threads."""
@@ -186,7 +199,7 @@ class Messages:
         except (ValueError, TypeError, msgpack.UnpackException):
             self._layer.stats.of(EVERYWHERE).remote.corrupt += 1
 
-    def _forget(self, tags: Iterable[str]) -> None:
+    def _forget(self, tags: Collection[str]) -> None:
         """Ask for these anew; not while the server has yet to get a newer generation from here.
 
         It would answer with the one before, and what this process has invalidated would be back.

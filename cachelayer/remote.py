@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import RedisError, ResponseError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from cachelayer.breaker import CircuitBreaker
     from cachelayer.stats import Stats
@@ -91,6 +91,12 @@ class Remote:
         if self.is_cluster or len(keys) == 1:
             return [("GET", key) for key in keys]
         return [("MGET", *keys)]
+
+    def delete_commands(self, keys: Collection[str]) -> list[Command]:
+        """Commands that remove keys."""
+        if self.is_cluster:
+            return [("UNLINK", key) for key in keys]
+        return [("UNLINK", *keys)] if keys else []
 
     def get_replies(self, replies: list[Any]) -> list[bytes | None]:
         """The values of `get_commands`, in the order of the keys."""

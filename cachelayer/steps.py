@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from django.db import connections
 
@@ -136,8 +136,7 @@ async def _atake(step: Any, remote: Remote, load: Callable[[], Awaitable[Any]]) 
         case Pause():
             return await asyncio.sleep(step.seconds)
         case Join():
-            flight: AsyncFlight = step.flight
-            return await flight.await_landing(step.seconds)
+            return await cast("AsyncFlight", step.flight).await_landing(step.seconds)
         case _:
             task = asyncio.create_task(_aaside(step.steps, remote, load))
             _tasks.add(task)

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     Changed = tuple[UUID, UUID, UUID | None]
 
 
+# One message for what changes within so many seconds: far below what anybody notices.
+GATHERING = 0.02
+
+
 class Announcer:
     """Collects changes and sends them."""
 
@@ -36,6 +40,7 @@ class Announcer:
         """Send until cancelled."""
         while True:
             await self._arrived.wait()
+            await asyncio.sleep(GATHERING)
             self._arrived.clear()
             changed, self._changed = self._changed, set()
             await self._send(changed)
@@ -50,4 +55,6 @@ class Announcer:
         tags: set[str] = set()
         for client, _, batch in changed:
             tags |= change_tags(client, (batch,))
-        await ainvalidate(keys=[status_key(client, job) for client, job, _ in changed], tags=tags)
+        keys = [status_key(client, job) for client, job, _ in changed]
+        # Of a job that may still change, level 2 holds nothing.
+        await ainvalidate(keys=keys, tags=tags, in_level_2=False)

@@ -1,9 +1,9 @@
 """What the two-level cache costs beside bare redis-py, and what it saves.
 
-In turns, so that a noisy machine disturbs all alike, each round reads the same 100 values by bare
-GETs, from level 2, from level 1, as misses, and in bulk both ways; ratios are taken within a round.
-Then many readers ask for one cold value at once, and a process fills its level 1.
-All on the server of REDIS_URL, under keys of the benchmark's own, which it removes.
+In turns, so that a noisy machine disturbs all alike: each round reads the same 100 values by bare
+GETs and from level 2 alternately, then from level 1, as misses, and in bulk both ways; ratios are
+taken within a round. Then many readers ask for one cold value at once, and a process fills its
+level 1. All on the server of REDIS_URL, under keys of the benchmark's own, which it removes.
 """
 
 from __future__ import annotations

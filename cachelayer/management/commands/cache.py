@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from django.core.management.base import BaseCommand, CommandError
 from rich.console import Console
@@ -22,9 +22,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """`stats`, `clear [NAMESPACE …] [--all]`, `inspect KEY`."""
         actions = parser.add_subparsers(dest="action", required=True)
-        actions.add_parser(
-            "stats", help="entries and bytes of each namespace, and the server's hits"
-        )
+        actions.add_parser("stats", help="entries and bytes of each namespace")
         clear = actions.add_parser("clear", help="remove the entries of namespaces")
         clear.add_argument("namespaces", nargs="*", metavar="NAMESPACE")
         clear.add_argument("--all", action="store_true", help="every namespace")
@@ -33,12 +31,12 @@ class Command(BaseCommand):
 
     def handle(self, *, action: str, **options: Any) -> None:
         """Run one of the actions."""
-        console = Console(file=self.stdout)
+        console = Console(file=cast("IO[str]", self.stdout))
         try:
             if action == "stats":
                 console.print(operations.stats_table())
             elif action == "inspect":
-                console.print(operations.describe(options["key"]), markup=False)
+                console.print(operations.describe(options["key"]), markup=False, soft_wrap=True)
             else:
                 self._clear(options["namespaces"], everything=options["all"])
         except Unavailable as error:
