@@ -84,6 +84,7 @@ class Bulk:
     def _keys(self, many: Iterable[Parts], tags: Sequence[str]) -> tuple[Layer, list[str]]:
         values = self._values
         layer = values.layer()
+        layer.messages.listen()
         generations = values.generations(tags)
         start = (layer.settings.prefix, values.namespace, values.version)
         return layer, [entry_key(*start, parts, generations) for parts in many]

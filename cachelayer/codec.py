@@ -55,7 +55,7 @@ class EntryTooLarge(ValueError):
     """The value takes more than LARGEST_BODY bytes before compression."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Entry:
     """A cached value and its times, in seconds as `time.time()` gives them.
 

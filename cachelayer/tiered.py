@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 # How long a loader may take before those who wait for it load for themselves.
 LONGEST_LOAD = 10.0
 FIRST_PAUSE = 0.005
-LONGEST_PAUSE = 0.05
+LONGEST_PAUSE = 0.02
 
 
 def _no_loader() -> None:
@@ -94,16 +94,21 @@ class TieredCache:
         """
         layer = self.layer()
         key = self._known_key(layer, parts, tags)
-        entry = None if key is None else self._in_memory(layer, key)
-        if entry is not None:
+        entry = None if key is None else layer.local.get(key)
+        if entry is not None and not self._is_due(entry, time.time()):
+            self._count_hit(self._stats(layer).local, entry)
             return entry.value
-        if key is not None and self._uses_remote and layer.local.get(key) is None:
+        if entry is None and key is not None and self._uses_remote:
             # What `_read` does, told straight: on this path every function call counts.
             entry = self._in_level_2(layer, key)
             if entry is None:
                 return drive(self._load_once(layer, layer.flights, key), layer.remote, load)
             if not self._is_due(entry, time.time()):
                 return entry.value
+            counters = self._stats(layer).remote
+            return drive(
+                self._serve_due(layer, layer.flights, key, entry, counters), layer.remote, load
+            )
         return drive(self._read(layer, layer.flights, key, parts, tags), layer.remote, load)
 
     async def aget_or_load(
@@ -116,8 +121,9 @@ class TieredCache:
         """`get_or_load` for coroutines."""
         layer = self.layer()
         key = self._known_key(layer, parts, tags)
-        entry = None if key is None else self._in_memory(layer, key)
-        if entry is not None:
+        entry = None if key is None else layer.local.get(key)
+        if entry is not None and not self._is_due(entry, time.time()):
+            self._count_hit(self._stats(layer).local, entry)
             return entry.value
         steps = self._read(layer, layer.async_flights, key, parts, tags)
         return await adrive(steps, layer.remote, load)
@@ -138,14 +144,6 @@ class TieredCache:
         """The value's key, unless a generation has to be asked for."""
         generations = layer.tags.known(tags) if tags else ()
         return None if generations is None else self.key(parts, generations)
-
-    def _in_memory(self, layer: Layer, key: str) -> Entry | None:
-        """What level 1 can answer with nothing else to do."""
-        entry = layer.local.get(key)
-        if entry is None or self._is_due(entry, time.time()):
-            return None
-        self._count_hit(self._stats(layer).local, entry)
-        return entry
 
     def _in_level_2(self, layer: Layer, key: str) -> Entry | None:
         """The usable entry of level 2, which is in level 1 then."""
@@ -188,12 +186,18 @@ class TieredCache:
         if entry is None:
             return (yield from self._load_once(layer, flights, key))
         self._count_hit(counters, entry)
-        now = time.time()
-        if self._is_due(entry, now):
-            if not entry.is_fresh(now):
-                counters.stale_serves += 1
-            if not flights.is_under_way(key):
-                yield Background(self._load_once(layer, flights, key))
+        if self._is_due(entry, time.time()):
+            yield from self._serve_due(layer, flights, key, entry, counters)
+        return entry.value
+
+    def _serve_due(
+        self, layer: Layer, flights: Flights, key: str, entry: Entry, counters: LevelStats
+    ) -> Steps[Any]:
+        """Serve an entry that should be loaded anew, and see to it that one caller does so."""
+        if not entry.is_fresh(time.time()):
+            counters.stale_serves += 1
+        if not flights.is_under_way(key):
+            yield Background(self._load_once(layer, flights, key))
         return entry.value
 
     def _ask(self, layer: Layer, key: str) -> Steps[Entry | None]:

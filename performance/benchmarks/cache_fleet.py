@@ -29,9 +29,9 @@ RECORDS = 30
 LIFETIME = 3600.0
 
 
-def payload() -> bytes:
-    """Rendered JSON of about 4 kB: a listing page's records."""
-    return json.dumps(expected_records(1)[:RECORDS], separators=(",", ":")).encode()
+def payload(records: int = RECORDS) -> bytes:
+    """Rendered JSON: a listing page's records, by default about 4 kB of them."""
+    return json.dumps(expected_records(1)[:records], separators=(",", ":")).encode()
 
 
 @dataclass(frozen=True, slots=True)

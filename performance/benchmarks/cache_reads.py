@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from performance.benchmarks.cache_fleet import Fleet
 
 BULK = 100
+SMALL_RECORDS = 4
 TAGS = ("benchmark",)
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """Microseconds of one call each; `bulk` and `bare_bulk` read BULK values at once.
+    """Microseconds of one call each; `bulk` and `bare_bulk` read BULK small values at once, which
+    `single` and `bare_single` read one by one.
 
     `strays` are reads that another level answered than the one that was to be measured.
     """
@@ -31,8 +33,10 @@ class Round:
     remote: float
     local: float
     miss: float
-    bulk: float
+    bare_single: float
+    single: float
     bare_bulk: float
+    bulk: float
     strays: int
 
 
@@ -57,10 +61,16 @@ class Reads:
         self._owner = uuid4()
         self._bare_keys = [f"{fleet.prefix}:bare:{number}" for number in range(BULK)]
         self._parts = [(self._owner, number) for number in range(BULK)]
-        for key in self._bare_keys:
+        # Bulk reads are of many small things: the statuses of jobs.
+        self._small = payload(SMALL_RECORDS)
+        self._small_keys = [f"{key}:small" for key in self._bare_keys]
+        self._small_parts = [(self._owner, "small", number) for number in range(BULK)]
+        for key, small in zip(self._bare_keys, self._small_keys, strict=True):
             self._client.set(key, self._payload)
-        for parts in self._parts:
+            self._client.set(small, self._small)
+        for parts, small_parts in zip(self._parts, self._small_parts, strict=True):
             self._read(parts)
+            self._read_small(small_parts)
 
     def round(self, turn: int) -> Round:
         """Read everything once in every way."""
@@ -71,10 +81,14 @@ class Reads:
         miss = per_call(self._read, cold)
         strays = astray(start, self._counts(), Counts(BULK, BULK, BULK))
         start = self._emptied()
-        bare_bulk = per_call(self._client.mget, [self._bare_keys])
-        bulk = per_call(self._read_many, [self._parts])
+        bare_single = per_call(self._client.get, self._small_keys)
+        single = per_call(self._read_small, self._small_parts)
         strays += astray(start, self._counts(), Counts(BULK))
-        return Round(bare, remote, local, miss, bulk, bare_bulk, strays)
+        start = self._emptied()
+        bare_bulk = per_call(self._client.mget, [self._small_keys])
+        bulk = per_call(self._read_many, [self._small_parts])
+        strays += astray(start, self._counts(), Counts(BULK))
+        return Round(bare, remote, local, miss, bare_single, single, bare_bulk, bulk, strays)
 
     def _beside_bare(self) -> tuple[float, float]:
         """Bare GETs and level-2 hits by turns, so that the scheduler's moods meet both."""
@@ -86,6 +100,9 @@ class Reads:
 
     def _read(self, parts: tuple[object, ...]) -> Any:
         return self._values.get_or_load(parts, self._load, tags=TAGS)
+
+    def _read_small(self, parts: tuple[object, ...]) -> Any:
+        return self._values.get_or_load(parts, lambda: self._small, tags=TAGS)
 
     def _read_many(self, many: list[tuple[object, ...]]) -> object:
         return self._bulk.get_many(many, tags=TAGS)
