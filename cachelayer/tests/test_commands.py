@@ -158,7 +158,9 @@ def test_inspect_refuses_an_unknown_key():
         run("cache", "inspect", "nothing")
 
 
-@pytest.mark.parametrize("action", [["stats"], ["clear", "x"], ["clear", "--all"], ["inspect", "x"]])
+@pytest.mark.parametrize(
+    "action", [["stats"], ["clear", "x"], ["clear", "--all"], ["inspect", "x"]]
+)
 def test_a_server_that_does_not_answer_is_named_as_the_reason(gone, action):
     with pytest.raises(CommandError, match="Valkey does not answer: nobody listens"):
         run("cache", *action)
