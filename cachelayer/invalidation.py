@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models.signals import post_delete, post_save
 
 from cachelayer.layer import Layer, cache_layer
-from cachelayer.remote import EVERYWHERE, Unavailable
+from cachelayer.remote import EVERYWHERE, Unavailable, require_all
 from cachelayer.steps import adrive, drive
 
 if TYPE_CHECKING:
@@ -73,10 +73,13 @@ def _invalidate(
     if in_level_2:
         commands += layer.remote.delete_commands(keys)
     try:
-        yield [*commands, layer.messages.command(keys=keys, tags={*tags, *overdue})]
-        layer.tags.sent(overdue - set(tags))
+        require_all((yield [*commands, layer.messages.command(keys=keys, tags={*tags, *overdue})]))
+        layer.tags.sent(overdue)
     except Unavailable:
         layer.tags.failed_to_send(tags)
+        if in_level_2:
+            layer.remote.owe_deletion(keys)
+        layer.messages.resend_soon()
         return False
     finally:
         # Whoever read level 2 between the first time and the UNLINK has the old entry again.

@@ -21,7 +21,6 @@ from redis.exceptions import ConnectionError as LostConnection
 from redis.exceptions import RedisError
 
 from cachelayer.remote import EVERYWHERE, Unavailable
-from cachelayer.steps import drive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -96,22 +95,12 @@ class Messages:
                     self._sender = _start(self._send, "cache-messages")
 
     def _send(self) -> None:
-        tags = self._layer.tags
         while not self._stopping.is_set() or self._outbox:
-            unsent = tags.known(()) is None
+            unsent = self._layer.tags.known(()) is None
             self._posted.wait(self._layer.settings.breaker_reset if unsent else None)
             self._posted.clear()
-            if self._outbox:
+            if self._outbox or unsent:
                 self._deliver()
-            elif unsent:
-                self._resend()
-
-    def _resend(self) -> None:
-        try:
-            # To learn about nothing sends what could not be sent before.
-            drive(self._layer.tags.learn(()), self._layer.remote, _nothing)
-        except Exception:  # nobody would start the thread again
-            logger.exception("invalidations could not be sent")
 
     def _deliver(self) -> None:
         """Send what is posted; what cannot be sent now is sent before level 2 is used again."""
@@ -125,15 +114,21 @@ class Messages:
             self._heard_meanwhile.clear()
 
     def _is_sent(self, posted: dict[str, Command]) -> bool:
+        """Whether this was sent, and what could not be sent before."""
+        overdue, commands = self._layer.tags.unsent()
+        message = self.command(tags={*overdue, *posted})
         try:
-            replies = self._layer.remote.call(*posted.values(), self.command(tags=posted))
+            replies = self._layer.remote.call(*commands, *posted.values(), message)
         except Unavailable:
             return False
         except Exception:  # nobody would start the thread again
             logger.exception("invalidations could not be sent")
             return False
         # A server that is full or read-only refuses some commands of many.
-        return not any(isinstance(reply, RedisError) for reply in replies)
+        if any(isinstance(reply, RedisError) for reply in replies):
+            return False
+        self._layer.tags.sent(overdue)
+        return True
 
     def stop(self) -> None:
         """Send what is posted and end the threads."""
@@ -222,10 +217,6 @@ def _start(target: Callable[[], None], name: str) -> threading.Thread | None:
         logger.warning("%s could not be started: %s", name, error)
         return None
     return thread
-
-
-def _nothing() -> None:
-    """No loader: sending loads nothing."""
 
 
 def _start_all_anew() -> None:

@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import logging
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from redis.exceptions import RedisError, ResponseError
 
@@ -26,10 +26,25 @@ logger = logging.getLogger(__name__)
 EVERYWHERE = "all"
 Command = tuple[Any, ...]
 LOST = (RedisError, OSError, asyncio.TimeoutError)
+MOST_OWED = 100_000
 
 
 class Unavailable(Exception):
     """Level 2 cannot be used now."""
+
+
+def require_all(replies: list[Any]) -> None:
+    """Raise Unavailable when the server refused one of many commands: it is full or read-only."""
+    refused = next((reply for reply in replies if isinstance(reply, RedisError)), None)
+    if refused is not None:
+        raise Unavailable(str(refused))
+
+
+class Debt(NamedTuple):
+    """Keys that are still to be removed, each with a mark of its own, and how."""
+
+    keys: dict[str, object]
+    commands: list[Command]
 
 
 class Remote:
@@ -50,6 +65,7 @@ class Remote:
         self.breaker = breaker
         self.is_cluster = is_cluster
         self._stats = stats
+        self._owed: dict[str, object] = {}
 
     def call(self, *commands: Command) -> list[Any]:
         """Run commands in one round trip (one a node in a cluster); returns their replies.
@@ -57,34 +73,67 @@ class Remote:
         A reply that is an error of its own command is that exception. Raises Unavailable.
         """
         self._require()
+        owed = self._debt() if self._owed else None
+        sent = (*owed.commands, *commands) if owed else commands
         try:
             client = self._client()
-            if len(commands) == 1:
-                replies = [client.execute_command(*commands[0])]
+            if len(sent) == 1:
+                replies = [client.execute_command(*sent[0])]
             else:
                 pipeline = client.pipeline(transaction=False)
-                for command in commands:
+                for command in sent:
                     pipeline.execute_command(*command)
                 replies = pipeline.execute(raise_on_error=False)
         except LOST as error:
             raise self._lost(error) from None
-        return self._answered(replies)
+        replies = self._answered(replies)
+        return self._settled(owed, replies) if owed else replies
 
     async def acall(self, *commands: Command) -> list[Any]:
         """`call` for coroutines."""
         self._require()
+        owed = self._debt() if self._owed else None
+        sent = (*owed.commands, *commands) if owed else commands
         try:
             client = self._async_client()
-            if len(commands) == 1:
-                replies = [await client.execute_command(*commands[0])]
+            if len(sent) == 1:
+                replies = [await client.execute_command(*sent[0])]
             else:
                 pipeline = client.pipeline(transaction=False)
-                for command in commands:
+                for command in sent:
                     pipeline.execute_command(*command)
                 replies = await pipeline.execute(raise_on_error=False)
         except LOST as error:
             raise self._lost(error) from None
-        return self._answered(replies)
+        replies = self._answered(replies)
+        return self._settled(owed, replies) if owed else replies
+
+    @property
+    def owes(self) -> bool:
+        """Whether there are deletions that did not get through."""
+        return bool(self._owed)
+
+    def owe_deletion(self, keys: Collection[str]) -> None:
+        """These could not be removed: the next call does so before anything else.
+
+        Of more than MOST_OWED the first are left to end by their own time.
+        """
+        self._owed |= {key: object() for key in keys}
+        while len(self._owed) > MOST_OWED:
+            self._owed.pop(next(iter(self._owed)), None)
+
+    def _debt(self) -> Debt:
+        keys = dict(self._owed)
+        return Debt(keys, self.delete_commands(list(keys)))
+
+    def _settled(self, owed: Debt, replies: list[Any]) -> list[Any]:
+        """The replies without those of the debt, which is paid unless the server refused."""
+        paid, rest = replies[: len(owed.commands)], replies[len(owed.commands) :]
+        if not any(isinstance(reply, RedisError) for reply in paid):
+            for key, mark in owed.keys.items():
+                if self._owed.get(key) is mark:
+                    self._owed.pop(key, None)
+        return rest
 
     def get_commands(self, keys: Sequence[str]) -> list[Command]:
         """Commands that read keys: MGET where all keys live on one server."""
@@ -111,8 +160,9 @@ class Remote:
         self._require()
         try:
             found = self._client().scan_iter(match=pattern, count=count)
-            while piece := [key.decode() for key in itertools.islice(found, count)]:
-                yield piece
+            while piece := list(itertools.islice(found, count)):
+                # Our keys are ASCII: what is not is nobody's of ours.
+                yield [key.decode() for key in piece if key.isascii()]
         except LOST as error:
             raise self._lost(error) from None
 

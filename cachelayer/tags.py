@@ -13,10 +13,10 @@ import time
 from typing import TYPE_CHECKING
 
 from cachelayer.keys import tag_key
-from cachelayer.remote import Unavailable
+from cachelayer.remote import Unavailable, require_all
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Generator, Iterable, Sequence
+    from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
     from typing import Any
 
     from cachelayer.remote import Command, Remote
@@ -49,7 +49,8 @@ class Tags:
         self._ttl = ttl
         self._clock = clock
         self._known: dict[str, tuple[str, float]] = {}
-        self._unsent: set[str] = set()
+        # Each with a mark of its own: sending one debt must not settle a later one.
+        self._unsent: dict[str, object] = {}
         self._lock = threading.Lock()
 
     def known(self, tags: Sequence[str]) -> list[str] | None:
@@ -70,6 +71,7 @@ class Tags:
 
         Without level 2 this process has generations of its own until it is back.
         """
+        marks = self._mark(tags)
         try:
             yield from self._send_unsent()
             commands: list[Command] = []
@@ -83,7 +85,7 @@ class Tags:
             reply.decode("latin-1") if isinstance(reply, bytes) else new_generation()
             for reply in replies[1::2]
         ]
-        self._remember(zip(tags, found, strict=True))
+        self._remember_marked(marks, zip(tags, found, strict=True))
         return found
 
     def bump(self, tags: Collection[str]) -> list[Command]:
@@ -95,7 +97,7 @@ class Tags:
     def failed_to_send(self, tags: Collection[str]) -> None:
         """Those commands did not get through: send them before level 2 is asked again."""
         with self._lock:
-            self._unsent.update(tags)
+            self._unsent |= {tag: object() for tag in tags}
 
     def forget(self, tags: Iterable[str]) -> None:
         """Another process gave these new generations."""
@@ -108,24 +110,42 @@ class Tags:
         with self._lock:
             self._known.clear()
 
-    def unsent(self) -> tuple[set[str], list[Command]]:
+    def unsent(self) -> tuple[dict[str, object], list[Command]]:
         """The tags whose commands did not get through, and commands that make up for it."""
         with self._lock:
-            tags = set(self._unsent)
-        return tags, self._commands({tag: new_generation() for tag in tags})
+            overdue = dict(self._unsent)
+        return overdue, self._commands({tag: new_generation() for tag in overdue})
 
-    def sent(self, tags: Collection[str]) -> None:
+    def sent(self, overdue: Mapping[str, object]) -> None:
         """The commands of `unsent` got through."""
         with self._lock:
-            self._unsent.difference_update(tags)
-            for tag in tags:
-                self._known.pop(tag, None)
+            for tag, mark in overdue.items():
+                if self._unsent.get(tag) is mark:
+                    del self._unsent[tag]
+                    self._known.pop(tag, None)
 
     def _send_unsent(self) -> Calls:
-        tags, commands = self.unsent()
-        if tags:
-            yield commands
-            self.sent(tags)
+        overdue, commands = self.unsent()
+        if overdue:
+            require_all((yield commands))
+            self.sent(overdue)
+
+    def _mark(self, tags: Sequence[str]) -> dict[str, tuple[str, float]]:
+        """Note that tags are being asked for: whoever changes one meanwhile removes its mark."""
+        marks = {tag: (new_generation(), 0.0) for tag in tags}
+        with self._lock:
+            self._known |= marks
+        return marks
+
+    def _remember_marked(
+        self, marks: dict[str, tuple[str, float]], generations: Iterable[tuple[str, str]]
+    ) -> None:
+        """Remember the answers that nothing has overtaken."""
+        until = self._clock() + self._ttl
+        with self._lock:
+            for tag, generation in generations:
+                if self._known.get(tag) is marks[tag]:
+                    self._known[tag] = (generation, until)
 
     def _commands(self, generations: dict[str, str]) -> list[Command]:
         return [

@@ -308,7 +308,9 @@ class TieredCache:
         try:
             value = yield Load()
             commands = self.store(layer, key, value, token)
-        except Exception:
+        except GeneratorExit:
+            raise
+        except BaseException:  # a cancelled loader, too, must not leave its lock behind
             yield from self._send(afterwards)
             raise
         finally:
@@ -333,21 +335,26 @@ class TieredCache:
         now = time.time()
         stale_for = 0.0 if value is None else policy.stale_for
         entry = Entry(value, now, now + lifetime, now + lifetime + stale_for, value is None)
+        # First what may refuse the value: level 1 must not keep what level 2 cannot hold.
+        commands = self._commands(layer, key, entry) if policy.remote else []
         self.keep(layer, key, entry, token)
-        if not policy.remote:
-            return []
+        return commands
+
+    def _commands(self, layer: Layer, key: str, entry: Entry) -> list[Command]:
+        """What puts an entry into level 2, unless it is too large."""
         try:
             data = encode(entry, compress_above=layer.settings.compress_above)
         except EntryTooLarge:
             data = b""
+        counters = self._stats(layer).remote
         if not 0 < len(data) <= layer.settings.largest_entry:
-            self._stats(layer).remote.too_large += 1
+            counters.too_large += 1
             layer.stats.notify("too_large", namespace=self.namespace, key=key)
             return []
-        counters = self._stats(layer).remote
         counters.sets += 1
         counters.bytes_written += len(data)
-        return [("SET", key, data, "PX", max(1, int((lifetime + stale_for) * 1000)))]
+        left = entry.expires - entry.created
+        return [("SET", key, data, "PX", max(1, int(left * 1000)))]
 
     def keep(self, layer: Layer, key: str, entry: Entry | None, token: Token) -> None:
         """Put an entry into level 1, unless it was invalidated since `token` was taken."""

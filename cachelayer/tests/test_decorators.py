@@ -130,16 +130,18 @@ def test_a_coroutine_function_is_kept_too(keep, calls, run):
 
 
 def test_a_coroutine_that_is_cancelled_does_not_cancel_those_who_wait_for_it(keep, calls, run):
+    started = asyncio.Event()
+
     @keep(policy=Policy(ttl=60, remote=False))
     async def load():
         calls.append(1)
+        started.set()
         await asyncio.sleep(60 if len(calls) == 1 else 0)
         return "value"
 
     async def main():
         leader = asyncio.create_task(load())
-        while not calls:
-            await asyncio.sleep(0)
+        await started.wait()
         waiting = [asyncio.create_task(load()) for _ in range(3)]
         await asyncio.sleep(0)
         leader.cancel()
@@ -300,7 +302,6 @@ def ask(layer, calls):
         response = View.as_view()(request, number=number)
         return response.render() if hasattr(response, "render") else response
 
-    ask.values = values
     return ask
 
 

@@ -73,7 +73,7 @@ def test_a_warmer_that_fails_itself_is_counted_and_logged(caplog):
 @pytest.mark.django_db(transaction=True)
 def test_at_the_start_only_those_run_that_asked_for_it_and_none_stops_the_others(caplog):
     ran = []
-    warmer("a", at_start=True)(lambda: fail())
+    warmer("a", at_start=True)(fail)
     warmer("b", at_start=True)(lambda: iter([lambda: ran.append("b")]))
     warmer("c")(lambda: iter([lambda: ran.append("c")]))
     warm_at_start().join(10)
