@@ -96,7 +96,7 @@ class Messages:
 
     def _send(self) -> None:
         while not self._stopping.is_set() or self._outbox:
-            unsent = self._layer.tags.known(()) is None
+            unsent = self._layer.tags.known(()) is None or self._layer.remote.owes
             self._posted.wait(self._layer.settings.breaker_reset if unsent else None)
             self._posted.clear()
             if self._outbox or unsent:

@@ -171,8 +171,6 @@ def test_an_action_is_needed():
         run("cache")
 
 
-# FAILS until remote.py's scan takes keys that are no text: `key.decode()` raises there. Our keys
-# are ASCII, so the others can be left out.
 def test_a_key_that_is_no_text_does_not_stop_the_operators(entries):
     key = f"{cache_layer().settings.prefix}:command-one:v1:".encode() + b"\xff"
     cache_layer().remote.call(("SET", key, "x"))

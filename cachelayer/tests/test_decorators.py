@@ -150,8 +150,6 @@ def test_a_coroutine_that_is_cancelled_does_not_cancel_those_who_wait_for_it(kee
     assert run(main()) == ["value"] * 3
 
 
-# FAILS until tiered.py's `_load` runs `afterwards` for a cancelled loader too: the lock stays, and
-# every other process waits for it until it expires, LONGEST_LOAD later.
 def test_a_coroutine_that_is_cancelled_does_not_hold_up_other_processes(keep, layer, run):
     started = asyncio.Event()
 
@@ -253,8 +251,6 @@ def test_a_coroutine_may_give_a_queryset(keep, run):
     assert run(main()) == [["ann"]]
 
 
-# FAILS until tiered.py encodes before it keeps: `_store` puts the value into level 1 first, so
-# that the second caller gets what the first one was refused.
 def test_a_value_that_level_2_cannot_hold_is_refused_every_time(keep):
     @keep()
     def load():

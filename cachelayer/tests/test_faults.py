@@ -188,8 +188,6 @@ def test_what_was_invalidated_meanwhile_is_not_served_from_level_2_afterwards(
     assert read(process(), "newer") in ("new", "newer")
 
 
-# FAILS until invalidation.py keeps keys whose UNLINK was not sent, as Tags does for tags; `Remote`
-# could prepend what it owes to the next call that the breaker lets out.
 def test_a_key_invalidated_meanwhile_is_not_served_from_level_2_afterwards(process, mortal):
     one = process(local_ttl=60, breaker_reset=0.5)
     assert read(one, "old", tags=()) == "old"
@@ -207,8 +205,6 @@ def test_a_key_invalidated_meanwhile_is_not_served_from_level_2_afterwards(proce
     assert read(one, "new", tags=()) == "new"
 
 
-# FAILS until invalidation.py's `_invalidate` calls `layer.messages.resend_soon()` after
-# `failed_to_send`: a process that only invalidates would never send it.
 def test_a_process_that_reads_nothing_sends_its_invalidations_afterwards(process, mortal):
     one, two = process(breaker_reset=0.5), process(local_ttl=0.1)
     assert read(two, "old") == "old"
@@ -218,8 +214,6 @@ def test_a_process_that_reads_nothing_sends_its_invalidations_afterwards(process
     until(lambda: read(two, "new") == "new", "the other process asked level 2 anew", 5)
 
 
-# FAILS until `_invalidate` (and Tags._send_unsent) look at the replies: a server that is full
-# refuses SET but not PUBLISH, and the old generation comes back.
 def test_an_invalidation_that_a_full_server_refuses_is_sent_later(process, mortal):
     one = process()
     assert read(one, "old") == "old"
@@ -229,7 +223,6 @@ def test_an_invalidation_that_a_full_server_refuses_is_sent_later(process, morta
     assert read(one, "new") == "new"
 
 
-# FAILS until Tags remembers nothing that it asked for before the tag was bumped or forgotten.
 @pytest.mark.parametrize("change", ["bump", "forget", "forget_all"])
 def test_an_answer_that_was_under_way_does_not_undo_an_invalidation(change, process):
     one, two = process(local_ttl=60), process(local_ttl=60)
@@ -247,7 +240,6 @@ def test_an_answer_that_was_under_way_does_not_undo_an_invalidation(change, proc
     assert read(one, "new") == "new"
 
 
-# FAILS until Tags tells two failures of the same tag apart: the first one's sending ends both.
 def test_an_invalidation_that_failed_while_an_older_one_was_sent_is_sent_too(process):
     one = process()
     one.tags.failed_to_send(["t"])
@@ -436,3 +428,12 @@ def test_background_loads_of_many_stale_values_are_bounded(process):
     assert len(under_way) <= 16
     gate.set()
     until(lambda: values.get_or_load((99,), lambda: "new") == "new", "the others' turn comes")
+
+
+def test_a_process_that_reads_nothing_deletes_afterwards_what_it_could_not_delete(process, mortal):
+    one, two = process(breaker_reset=0.2), process(local_ttl=0.1)
+    assert read(two, "old", tags=()) == "old"
+    lose(one, mortal)
+    assert not invalidate(keys=[new_cache(one).key((1,))], layer=one)
+    mortal.resume()
+    until(lambda: read(two, "new", tags=()) == "new", "the key is gone from level 2", 5)
