@@ -6,9 +6,11 @@ process could load the old state again.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db import transaction
+from django.db.models import Model, QuerySet
 from django.db.models.signals import post_delete, post_save
 
 from cachelayer.layer import Layer, cache_layer
@@ -18,9 +20,9 @@ from cachelayer.steps import adrive, drive
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
-    from django.db.models import Model
-
     from cachelayer.steps import Steps
+
+M = TypeVar("M", bound=Model)
 
 SCAN_COUNT = 500
 MOST_KEYS = 100_000
@@ -95,11 +97,49 @@ async def _anothing() -> None:
     """No loader: invalidation loads nothing."""
 
 
-def depends_on(model: type[Model], tags: Callable[[Any], Iterable[str]]) -> None:
+_bulk_tags: defaultdict[type[Model], set[str]] = defaultdict(set)
+
+
+class InvalidatingQuerySet(QuerySet[M]):
+    """A queryset whose bulk writes invalidate what `depends_on` says of its model.
+
+    `update`, `bulk_create` and `bulk_update` send no signals and do not say which rows they touch.
+    """
+
+    def update(self, **changes: Any) -> int:
+        """As Django's; then invalidates."""
+        changed = super().update(**changes)
+        self._invalidate()
+        return changed
+
+    def bulk_create(self, objs: Iterable[M], *arguments: Any, **named: Any) -> list[M]:
+        """As Django's; then invalidates."""
+        created = super().bulk_create(objs, *arguments, **named)
+        self._invalidate()
+        return created
+
+    def bulk_update(self, objs: Iterable[M], *arguments: Any, **named: Any) -> int:
+        """As Django's; then invalidates."""
+        changed = super().bulk_update(objs, *arguments, **named)
+        self._invalidate()
+        return changed
+
+    def _invalidate(self) -> None:
+        if tags := _bulk_tags.get(self.model):
+            invalidate_on_commit(tags=tuple(tags))
+
+
+def depends_on(
+    model: type[Model], tags: Callable[[Any], Iterable[str]], *, bulk: Collection[str]
+) -> None:
     """Invalidate `tags(instance)` whenever an instance of the model is saved or deleted.
 
-    Bulk writes send no signals: follow them by `invalidate_on_commit`.
+    Bulk writes invalidate the tags of `bulk`, for which the model's manager has to be made from
+    InvalidatingQuerySet. Raises TypeError when it is not.
     """
+    if not isinstance(model._default_manager.all(), InvalidatingQuerySet):
+        raise TypeError(f"{model.__name__}.objects must be InvalidatingQuerySet.as_manager()")
+    _bulk_tags[model].update(bulk)
 
     def changed(instance: Model, **_: Any) -> None:
         invalidate_on_commit(tags=tuple(tags(instance)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -99,3 +100,7 @@ def cache_layer() -> Layer:
         async_client=partial(clients_by_loop().of, url),
         is_cluster=parse(url).kind == "cluster",
     )
+
+
+# Locks, flights and listeners of the parent mean nothing in a child.
+os.register_at_fork(after_in_child=cache_layer.cache_clear)

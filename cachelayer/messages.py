@@ -206,7 +206,8 @@ class Messages:
 
     def _forget_everything(self) -> None:
         self._layer.local.clear()
-        self._layer.tags.forget_all()
+        with self._lock:
+            self._layer.tags.forget_all(keep=self._outbox.keys() | self._sending.keys())
 
 
 def _start(target: Callable[[], None], name: str) -> threading.Thread | None:

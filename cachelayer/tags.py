@@ -71,22 +71,23 @@ class Tags:
 
         Without level 2 this process has generations of its own until it is back.
         """
-        marks = self._mark(tags)
         try:
             yield from self._send_unsent()
+            # Only what is not known: of a tag that was just bumped here, the server may not know.
+            known, marks = self._mark(tags)
             commands: list[Command] = []
-            for key in (tag_key(self._prefix, tag) for tag in tags):
+            for key in (tag_key(self._prefix, tag) for tag in marks):
                 commands += [("SET", key, new_generation(), "NX", "EX", LIFETIME), ("GET", key)]
-            replies = yield commands
+            replies = (yield commands) if commands else []
         except Unavailable:
             return self._own(tags)
         # What is no text (evicted between the two, or of another type) is a generation of nobody.
-        found = [
-            reply.decode("latin-1") if isinstance(reply, bytes) else new_generation()
-            for reply in replies[1::2]
-        ]
-        self._remember_marked(marks, zip(tags, found, strict=True))
-        return found
+        found = {
+            tag: reply.decode("latin-1") if isinstance(reply, bytes) else new_generation()
+            for tag, reply in zip(marks, replies[1::2], strict=True)
+        }
+        self._remember_marked(marks, found)
+        return [known.get(tag) or found[tag] for tag in tags]
 
     def bump(self, tags: Collection[str]) -> list[Command]:
         """Give tags new generations here; returns the commands that do so for everybody."""
@@ -98,6 +99,9 @@ class Tags:
         """Those commands did not get through: send them before level 2 is asked again."""
         with self._lock:
             self._unsent |= {tag: object() for tag in tags}
+            while len(self._unsent) > MOST_KNOWN:
+                # What depends on it ends by its own time.
+                del self._unsent[next(iter(self._unsent))]
 
     def forget(self, tags: Iterable[str]) -> None:
         """Another process gave these new generations."""
@@ -105,10 +109,10 @@ class Tags:
             for tag in tags:
                 self._known.pop(tag, None)
 
-    def forget_all(self) -> None:
-        """Ask again for everything."""
+    def forget_all(self, *, keep: Collection[str] = ()) -> None:
+        """Ask again for everything but what `keep` names: the server has not heard of it yet."""
         with self._lock:
-            self._known.clear()
+            self._known = {tag: self._known[tag] for tag in keep if tag in self._known}
 
     def unsent(self) -> tuple[dict[str, object], list[Command]]:
         """The tags whose commands did not get through, and commands that make up for it."""
@@ -130,20 +134,28 @@ class Tags:
             require_all((yield commands))
             self.sent(overdue)
 
-    def _mark(self, tags: Sequence[str]) -> dict[str, tuple[str, float]]:
-        """Note that tags are being asked for: whoever changes one meanwhile removes its mark."""
-        marks = {tag: (new_generation(), 0.0) for tag in tags}
+    def _mark(self, tags: Sequence[str]) -> tuple[dict[str, str], dict[str, tuple[str, float]]]:
+        """What is known of the tags, and a mark for each of the others, which is being asked for.
+
+        Whoever changes such a tag meanwhile removes its mark.
+        """
+        now = self._clock()
         with self._lock:
+            if len(self._known) > MOST_KNOWN:
+                self._known.clear()
+            kept = {tag: self._known.get(tag, ("", 0.0)) for tag in tags}
+            known = {tag: generation for tag, (generation, until) in kept.items() if until > now}
+            marks = {tag: (new_generation(), 0.0) for tag in tags if tag not in known}
             self._known |= marks
-        return marks
+        return known, marks
 
     def _remember_marked(
-        self, marks: dict[str, tuple[str, float]], generations: Iterable[tuple[str, str]]
+        self, marks: dict[str, tuple[str, float]], generations: dict[str, str]
     ) -> None:
         """Remember the answers that nothing has overtaken."""
         until = self._clock() + self._ttl
         with self._lock:
-            for tag, generation in generations:
+            for tag, generation in generations.items():
                 if self._known.get(tag) is marks[tag]:
                     self._known[tag] = (generation, until)
 

@@ -279,7 +279,8 @@ class TieredCache:
         entry = yield from self._await_others(layer, key, lock)
         if entry is not None:
             return entry.value
-        return (yield from self._load(layer, key, ()))
+        # Whoever holds the lock still does nothing for anybody.
+        return (yield from self._load(layer, key, [("DEL", lock)]))
 
     def _await_others(self, layer: Layer, key: str, lock: str) -> Steps[Entry | None]:
         deadline = time.monotonic() + LONGEST_LOAD

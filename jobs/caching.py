@@ -64,4 +64,4 @@ def connect() -> None:
     from jobs.models import ApiKey, Client
 
     for model in (ApiKey, Client):
-        depends_on(model, lambda _instance: (API_KEYS_TAG,))
+        depends_on(model, lambda _instance: (API_KEYS_TAG,), bulk=(API_KEYS_TAG,))

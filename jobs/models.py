@@ -10,6 +10,8 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
 
+from cachelayer.invalidation import InvalidatingQuerySet
+
 if TYPE_CHECKING:
     from uuid import UUID
 
@@ -29,6 +31,8 @@ class Client(models.Model):
     name = models.CharField(max_length=100)
     is_active = models.BooleanField(default=True)
     created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = InvalidatingQuerySet.as_manager()
 
     class Meta:
         constraints: ClassVar = [
@@ -52,6 +56,8 @@ class ApiKey(models.Model):
     digest = models.BinaryField(max_length=32)
     created_at = models.DateTimeField(auto_now_add=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
+
+    objects = InvalidatingQuerySet.as_manager()
 
     def __str__(self) -> str:
         return self.id

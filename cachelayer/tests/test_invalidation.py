@@ -154,3 +154,17 @@ def test_what_could_not_be_sent_goes_with_the_next_invalidation(mortal, make_lay
     two.local.clear()
     two.tags.forget_all()
     assert read(two, "new", tags=["a"]) == "new"
+
+
+def test_asking_for_one_tag_does_not_undo_a_bump_of_another_that_is_not_sent_yet(one):
+    assert read(one, "old", tags=["t", "u"]) == "old"
+    one.tags.bump(["t"])
+    one.tags.forget(["u"])
+    assert read(one, "new", tags=["t", "u"]) == "new"
+
+
+def test_what_a_process_knows_of_tags_is_bounded(one, monkeypatch):
+    monkeypatch.setattr("cachelayer.tags.MOST_KNOWN", 10)
+    for n in range(50):
+        read(one, "x", parts=(n,), tags=[f"t{n}"])
+    assert sum(one.tags.known([f"t{n}"]) is not None for n in range(50)) <= 11

@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 from django.utils import timezone
 
+from cachelayer.invalidation import depends_on
 from cachelayer.layer import cache_layer
 from jobs.engine.queue import JobSpec, enqueue
 from jobs.models import Job, Result, State
@@ -154,3 +155,20 @@ def test_the_status_of_an_unfinished_job_is_not_kept_in_level_2(get, committed):
     cache_layer().local.clear()
     Job.objects.filter(id=spec.id).update(state=State.CANCELLED, finished_at=START)
     assert get(f"jobs/{spec.id}").json()["status"] == "cancelled"
+
+
+def test_keys_revoked_in_bulk_are_refused_at_once(get, committed):
+    assert get("jobs").status_code == 200
+    committed.client.keys.update(revoked_at=timezone.now())
+    assert get("jobs").status_code == 401
+
+
+def test_keys_deleted_in_bulk_are_refused_at_once(get, committed):
+    assert get("jobs").status_code == 200
+    committed.client.keys.all().delete()
+    assert get("jobs").status_code == 401
+
+
+def test_a_model_whose_bulk_writes_would_go_unnoticed_is_not_accepted():
+    with pytest.raises(TypeError, match="InvalidatingQuerySet"):
+        depends_on(Job, lambda _job: (), bulk=())
