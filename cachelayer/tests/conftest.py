@@ -14,7 +14,9 @@ import redis.asyncio
 from prometheus_client import CollectorRegistry
 
 from cachelayer.conf import CacheSettings
-from cachelayer.layer import Layer
+from cachelayer.layer import ClientsByLoop, Layer
+from cachelayer.pools import parse, sync
+from cachelayer.tests.faulty import POOL, QUICK
 from cachelayer.tests.servers import ValkeyProcess
 
 
@@ -95,3 +97,31 @@ def layer(valkey, make_layer):
     layer.messages.listen()
     assert layer.messages.connected.wait(5)
     return layer
+
+
+@pytest.fixture
+def process(mortal):
+    """Makes processes, each on pools of its own as in production."""
+    made = []
+    prefix = f"faults-{uuid4().hex[:8]}"
+
+    def make(**settings):
+        client = sync.connect(parse(mortal.url), POOL, {})
+        clients = ClientsByLoop(POOL)
+        layer = Layer(
+            CacheSettings(prefix=prefix, **QUICK | settings),
+            client=lambda: client,
+            async_client=lambda: clients.of(mortal.url),
+            registry=CollectorRegistry(),
+        )
+        vars(layer)["close_async"] = clients.close
+        layer.messages.listen()
+        assert layer.messages.connected.wait(5)
+        made.append((layer, client))
+        return layer
+
+    yield make
+    mortal.kill()  # a listener that waits for a paused server hears of its end
+    for layer, client in made:
+        layer.messages.stop()
+        client.connection_pool.close()

@@ -6,85 +6,25 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
-from prometheus_client import CollectorRegistry
 
 from cachelayer import tiered
 from cachelayer.codec import Entry, encode
-from cachelayer.conf import CacheSettings
 from cachelayer.invalidation import SCAN_COUNT, delete_matching, invalidate
 from cachelayer.keys import lock_key, pattern, tag_key
-from cachelayer.layer import ClientsByLoop, Layer
-from cachelayer.pools import parse, sync
+from cachelayer.tests.faulty import errors, new_cache, read
 from cachelayer.tests.servers import until
-from cachelayer.tiered import Policy, TieredCache
+from cachelayer.tiered import Policy
 
 pytestmark = pytest.mark.xdist_group("valkey")
 
-# As in production, but for times that a test can wait for.
-POOL = {"socket_timeout": 0.2, "socket_connect_timeout": 0.2, "timeout": 0.5, "retries": 0}
-QUICK = {"breaker_failures": 2, "breaker_reset": 0.05, "ttl_jitter": 0}
 FAULTS = {
     "killed": lambda server: server.kill(),
     "paused": lambda server: server.pause(),
     "restarted": lambda server: server.restart(),
     "flushed": lambda server: server.ask("FLUSHALL"),
 }
-
-
-@pytest.fixture
-def process(mortal):
-    """Makes processes, each on pools of its own as in production."""
-    made = []
-    prefix = f"faults-{uuid4().hex[:8]}"
-
-    def make(**settings):
-        client = sync.connect(parse(mortal.url), POOL, {})
-        clients = ClientsByLoop(POOL)
-        layer = Layer(
-            CacheSettings(prefix=prefix, **QUICK | settings),
-            client=lambda: client,
-            async_client=lambda: clients.of(mortal.url),
-            registry=CollectorRegistry(),
-        )
-        vars(layer)["close_async"] = clients.close
-        layer.messages.listen()
-        assert layer.messages.connected.wait(5)
-        made.append((layer, client))
-        return layer
-
-    yield make
-    mortal.kill()  # a listener that waits for a paused server hears of its end
-    for layer, client in made:
-        layer.messages.stop()
-        client.connection_pool.close()
-
-
-def new_cache(layer, policy=None):
-    return TieredCache("things", policy or Policy(ttl=60), layer=lambda: layer)
-
-
-def read(layer, value, *, tags=("t",), parts=(1,)):
-    return new_cache(layer).get_or_load(parts, lambda: value, tags=tags)
-
-
-def lose(layer, server):
-    """Pause the server and let the layer find out, so that it sends nothing more."""
-    server.pause()
-    numbers = iter(range(100))
-    until(
-        lambda: (
-            read(layer, "x", parts=("lost", next(numbers)), tags=())
-            and layer.remote.breaker.state == "open"
-        ),
-        "the breaker is open",
-    )
-
-
-def errors(layer):
-    return layer.stats.of("all").remote.errors
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -164,90 +104,6 @@ def test_level_1_serves_no_longer_than_its_time_when_no_invalidation_arrives(pro
     assert not invalidate(tags=["t"], layer=one)
     assert read(one, "new") == "new"
     until(lambda: read(two, "new") == "new", "the other process's time is up", 5)
-
-
-@pytest.mark.parametrize("soon", [False, True])
-def test_what_was_invalidated_meanwhile_is_not_served_from_level_2_afterwards(
-    soon, process, mortal
-):
-    one = process(local_ttl=60, breaker_reset=0.5)
-    assert read(one, "old") == "old"
-    lose(one, mortal)
-    if soon:
-        one.messages.invalidate_soon(["t"])
-        until(lambda: one.tags.known(()) is None, "it could not be sent")
-    else:
-        assert not invalidate(tags=["t"], layer=one)
-    assert read(one, "new") == "new"
-    mortal.resume()
-    for _ in range(3):
-        one.local.clear()
-        one.tags.forget_all()
-        assert read(one, "new") == "new"
-    until(lambda: read(one, "new") and one.tags.known(()) == [], "it was sent")
-    assert read(process(), "newer") in ("new", "newer")
-
-
-def test_a_key_invalidated_meanwhile_is_not_served_from_level_2_afterwards(process, mortal):
-    one = process(local_ttl=60, breaker_reset=0.5)
-    assert read(one, "old", tags=()) == "old"
-    lose(one, mortal)
-    assert not invalidate(keys=[new_cache(one).key((1,))], layer=one)
-    mortal.resume()
-    numbers = iter(range(10_000))
-    until(
-        lambda: (
-            read(one, "other", parts=("other", next(numbers)), tags=())
-            and one.remote.breaker.state == "closed"
-        ),
-        "level 2 is used again",
-    )
-    assert read(one, "new", tags=()) == "new"
-
-
-def test_a_process_that_reads_nothing_sends_its_invalidations_afterwards(process, mortal):
-    one, two = process(breaker_reset=0.5), process(local_ttl=0.1)
-    assert read(two, "old") == "old"
-    lose(one, mortal)
-    assert not invalidate(tags=["t"], layer=one)
-    mortal.resume()
-    until(lambda: read(two, "new") == "new", "the other process asked level 2 anew", 5)
-
-
-def test_an_invalidation_that_a_full_server_refuses_is_sent_later(process, mortal):
-    one = process()
-    assert read(one, "old") == "old"
-    mortal.ask("CONFIG", "SET", "maxmemory", 1)
-    assert not invalidate(tags=["t"], layer=one)
-    one.tags.forget_all()
-    assert read(one, "new") == "new"
-
-
-@pytest.mark.parametrize("change", ["bump", "forget", "forget_all"])
-def test_an_answer_that_was_under_way_does_not_undo_an_invalidation(change, process):
-    one, two = process(local_ttl=60), process(local_ttl=60)
-    read(one, "old")
-    one.tags.forget_all()
-    asking = one.tags.learn(["t"])
-    replies = one.remote.call(*next(asking))  # the server answers with the old generation,
-    if change == "bump":  # and before the answer is taken note of the tag is invalidated
-        invalidate(tags=["t"], layer=one)
-    else:
-        two.remote.call(*two.tags.bump(["t"]))
-        one.tags.forget(["t"]) if change == "forget" else one.tags.forget_all()
-    with pytest.raises(StopIteration):
-        asking.send(replies)
-    assert read(one, "new") == "new"
-
-
-def test_an_invalidation_that_failed_while_an_older_one_was_sent_is_sent_too(process):
-    one = process()
-    one.tags.failed_to_send(["t"])
-    asking = one.tags.learn(["t"])
-    replies = one.remote.call(*next(asking))
-    one.tags.failed_to_send(["t"])
-    asking.send(replies)
-    assert one.tags.known(()) is None
 
 
 @pytest.mark.parametrize("fault", ["killed", "restarted", "hung up on"])
@@ -428,12 +284,3 @@ def test_background_loads_of_many_stale_values_are_bounded(process):
     assert len(under_way) <= 16
     gate.set()
     until(lambda: values.get_or_load((99,), lambda: "new") == "new", "the others' turn comes")
-
-
-def test_a_process_that_reads_nothing_deletes_afterwards_what_it_could_not_delete(process, mortal):
-    one, two = process(breaker_reset=0.2), process(local_ttl=0.1)
-    assert read(two, "old", tags=()) == "old"
-    lose(one, mortal)
-    assert not invalidate(keys=[new_cache(one).key((1,))], layer=one)
-    mortal.resume()
-    until(lambda: read(two, "new", tags=()) == "new", "the key is gone from level 2", 5)
