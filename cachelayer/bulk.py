@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from cachelayer.codec import Entry, encode
 from cachelayer.invalidation import invalidate
 from cachelayer.keys import entry_key
 from cachelayer.remote import Unavailable
+from cachelayer.touch import touch_commands
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from cachelayer.codec import Entry
     from cachelayer.layer import Layer
     from cachelayer.tiered import TieredCache
 
@@ -65,21 +66,13 @@ class Bulk:
         invalidate(keys=keys, layer=layer)
 
     def touch_many(self, many: Iterable[Parts], *, ttl: float, tags: Sequence[str] = ()) -> int:
-        """Let values live for `ttl` more seconds from now; returns how many were there.
-
-        Two round trips: an entry carries its own times, so it is read and written back.
-        """
+        """Let values live for `ttl` more seconds from now; returns how many level 2 had."""
         layer, keys = self._keys(many, tags)
-        now = time.time()
-        commands: list[tuple[Any, ...]] = []
-        for key, old in zip(keys, self._fetch(layer, keys), strict=True):
-            if old is not None:
-                entry = Entry(old.value, old.created, now + ttl, now + ttl, old.missing)
-                data = encode(entry, compress_above=layer.settings.compress_above)
-                commands.append(("SET", key, data, "XX", "PX", int(ttl * 1000)))
+        commands = touch_commands(
+            keys, until=time.time() + ttl, ttl=ttl, is_cluster=layer.remote.is_cluster
+        )
         layer.local.delete(keys)
-        self._send(layer, commands)
-        return len(commands)
+        return sum(reply for reply in self._send(layer, commands) if isinstance(reply, int))
 
     def _keys(self, many: Iterable[Parts], tags: Sequence[str]) -> tuple[Layer, list[str]]:
         values = self._values
@@ -111,9 +104,11 @@ class Bulk:
         stats.remote.hits += missing - absent
         stats.remote.misses += absent
 
-    def _send(self, layer: Layer, commands: list[tuple[Any, ...]]) -> None:
-        if commands:
-            try:
-                layer.remote.call(*commands)
-            except Unavailable:
-                return
+    def _send(self, layer: Layer, commands: list[tuple[Any, ...]]) -> list[Any]:
+        """The replies; none when level 2 is gone."""
+        if not commands:
+            return []
+        try:
+            return layer.remote.call(*commands)
+        except Unavailable:
+            return []

@@ -33,6 +33,7 @@ _FORMAT = 1
 _MISSING, _BYTES, _COMPRESSED = 1, 2, 4
 _ALL_FLAGS = _MISSING | _BYTES | _COMPRESSED
 _HEAD = struct.Struct(">3sBBdddI")  # magic, format, flags, created, fresh_until, expires, size
+# Of the body and then the header, so that `touch.py` can change the times without the body.
 _CRC = struct.Struct(">I")
 _BODY = _HEAD.size + _CRC.size
 
@@ -100,7 +101,7 @@ def encode(entry: Entry, *, compress_above: int) -> bytes:
             flags |= _COMPRESSED
             body = compressed
     head = _HEAD.pack(_MAGIC, _FORMAT, flags, entry.created, entry.fresh_until, entry.expires, size)
-    return b"".join((head, _CRC.pack(zlib.crc32(body, zlib.crc32(head))), body))
+    return b"".join((head, _CRC.pack(zlib.crc32(head, zlib.crc32(body))), body))
 
 
 def decode(data: bytes) -> Entry:
@@ -113,7 +114,7 @@ def decode(data: bytes) -> Entry:
     view = memoryview(data)
     body = view[_BODY:]
     (checksum,) = _CRC.unpack_from(data, _HEAD.size)
-    if checksum != zlib.crc32(body, zlib.crc32(view[: _HEAD.size])):
+    if checksum != zlib.crc32(view[: _HEAD.size], zlib.crc32(body)):
         raise CorruptEntry("the checksum differs")
     try:
         content = _decompress(body, size) if flags & _COMPRESSED else bytes(body)

@@ -66,15 +66,28 @@ def test_deleted_values_are_gone_in_all_processes(valkey, make_layer):
     until(lambda: new_bulk(two).get_many(HUNDRED) == {}, "the other process has heard")
 
 
-def test_touched_values_live_longer(layer):
-    bulk = new_bulk(layer, Policy(ttl=1))
-    bulk.set_many({(1,): "a"})
-    assert bulk.touch_many([(1,), (2,)], ttl=600) == 1
-    (left,) = layer.remote.call(
-        ("PTTL", TieredCache("things", Policy(ttl=1), layer=lambda: layer).key((1,)))
-    )
-    assert left > 500_000
-    assert bulk.get_many([(1,)]) == {(1,): "a"}
+def test_touched_values_live_longer_and_are_fresh_again(valkey, make_layer):
+    one, two = make_layer(valkey), make_layer(valkey)
+    sizes = {("small",): b"x", ("large",): b"y" * 50_000, ("record",): {"a": [1, None]}}
+    new_bulk(one, Policy(ttl=0.05, stale_for=60)).set_many(sizes)
+    remote = CountingRemote(one)
+    assert new_bulk(one).touch_many([*sizes, ("absent",)], ttl=600) == 3
+    assert remote.trips == 1
+    values = TieredCache("things", Policy(ttl=60), layer=lambda: two)
+    for parts, value in sizes.items():
+        assert values.get_or_load(parts, lambda: "loaded again") == value
+        (left,) = two.remote.call(("PTTL", values.key(parts)))
+        assert left > 500_000
+    assert two.stats.of("things").remote.corrupt == 0
+
+
+@pytest.mark.parametrize("planted", [("SET", b""), ("SET", b"garbage" * 10), ("LPUSH", b"x")])
+def test_touching_what_is_no_entry_leaves_it_alone(layer, planted):
+    key = TieredCache("things", Policy(ttl=1), layer=lambda: layer).key((1,))
+    command, data = planted
+    layer.remote.call((command, key, data))
+    assert new_bulk(layer).touch_many([(1,)], ttl=600) == 0
+    assert layer.remote.call(("PTTL", key)) == [-1]
 
 
 def test_without_level_2_nothing_raises(mortal, make_layer):

@@ -56,7 +56,7 @@ def planted(body, *, flags=0, size=None, version=1):
     """What somebody writes who knows the format."""
     size = len(body) if size is None else size
     head = struct.pack(">3sBBdddI", b"\xc1CL", version, flags, 1.0, 2.0, 3.0, size)
-    return head + struct.pack(">I", zlib.crc32(head + body)) + body
+    return head + struct.pack(">I", zlib.crc32(body + head)) + body
 
 
 def same_types(one, other):

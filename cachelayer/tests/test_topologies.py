@@ -67,6 +67,8 @@ def test_values_tags_and_bulk_work_across_all_nodes(layers):
     ]
     Bulk(values).set_many(HUNDRED)
     assert Bulk(other).get_many(HUNDRED) == HUNDRED
+    assert Bulk(values).touch_many(HUNDRED, ttl=600) == 100
+    assert Bulk(other).get_many(HUNDRED) == HUNDRED
 
 
 def test_an_invalidation_reaches_the_other_process(layers):
