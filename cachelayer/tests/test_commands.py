@@ -132,7 +132,7 @@ def planted(created):
     """An entry as somebody could write it who knows the format."""
     body = b"\xc0"
     head = struct.pack(">3sBBdddI", b"\xc1CL", 1, 0, created, created, created, len(body))
-    return head + struct.pack(">I", zlib.crc32(body, zlib.crc32(head))) + body
+    return head + struct.pack(">I", zlib.crc32(head, zlib.crc32(body))) + body
 
 
 @pytest.mark.parametrize(
