@@ -87,7 +87,7 @@ class _Item(NamedTuple):
 class _Items:
     """Least recently used first; knows its size and whose entries it had to drop for room.
 
-    An OrderedDict instead of cachetools' TLRUCache, whose linked list and heap in Python are a large
+    An OrderedDict instead of cachetools' TLRUCache: its linked list and heap in Python are a large
     part of a level-2 read. What has expired leaves when it is asked for, or as the oldest.
     """
 
