@@ -1,6 +1,9 @@
 """The service as its users have it: real HTTP, a real worker, real pages, real kills."""
 
+import os
 import signal
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlencode
@@ -8,7 +11,7 @@ from urllib.parse import urlencode
 import pytest
 import requests
 
-from tests.support import Api
+from tests.support import ROOT, Api
 
 pytestmark = [pytest.mark.xdist_group("service"), pytest.mark.django_db(transaction=True)]
 
@@ -151,6 +154,24 @@ def test_a_worker_that_is_told_to_stop_finishes_what_it_runs(api, start_worker, 
         assert time.monotonic() < started + 20
     assert worker.stop() == 0
     assert api.get(f"/api/v1/jobs/{job_id}").json()["status"] == "succeeded"
+
+
+def test_a_worker_whose_output_nobody_reads_any_more_still_stops(database_url):
+    worker = subprocess.Popen(
+        [sys.executable, "manage.py", "runworker"],
+        cwd=ROOT,
+        env={**os.environ, "DATABASE_URL": database_url, "PROCESS_ROLE": "worker"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        assert worker.stdout is not None
+        next(line for line in worker.stdout if b"ready" in line)
+        worker.stdout.close()
+        worker.terminate()
+        assert worker.wait(timeout=40) == 0
+    finally:
+        worker.kill()
 
 
 def test_a_worker_that_cannot_finish_in_time_gives_its_jobs_back(api, start_worker, site):

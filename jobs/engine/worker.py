@@ -121,8 +121,8 @@ class Worker:
         """Claim nothing more; what has not finished in time is given back."""
         if shutdown.is_set():
             return
-        self.report(f"worker draining, at most {self.settings.drain_timeout:.0f} s")
         shutdown.set()
+        self.report(f"worker draining, at most {self.settings.drain_timeout:.0f} s")
         loop = asyncio.get_running_loop()
         loop.call_later(self.settings.drain_timeout, self._give_back, pipeline)
         loop.call_later(self.settings.drain_timeout + LAST_COMMIT, self._leave, pipeline)
