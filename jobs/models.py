@@ -8,12 +8,16 @@ import uuid_utils.compat
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, Func, Q, Value
 
 from cachelayer.invalidation import InvalidatingQuerySet
 
 if TYPE_CHECKING:
     from uuid import UUID
+
+
+# Of a canonical URL, which has no user name. PostgreSQL and Python read it alike.
+HOST_IN_URL = r"^https?://(\[[^]]*\]|[^/?#:]*)"
 
 
 def new_id() -> UUID:
@@ -113,6 +117,12 @@ class Job(models.Model):
         Batch, on_delete=models.CASCADE, related_name="jobs", null=True, blank=True, db_index=False
     )
     url = models.TextField()
+    host = models.GeneratedField(
+        expression=Func("url", Value(HOST_IN_URL), function="substring"),
+        output_field=models.TextField(),
+        db_persist=True,
+        help_text="The URL's, which is canonical: lower case, without a port.",
+    )
     extract = models.JSONField(null=True, blank=True)
     formats = ArrayField(models.TextField())
     metadata = models.JSONField(default=dict)
@@ -134,6 +144,7 @@ class Job(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["client", "-id"], name="job_client_newest"),
             models.Index(fields=["client", "state", "-id"], name="job_client_state"),
+            models.Index(fields=["client", "host", "-id"], name="job_client_host"),
             models.Index(
                 fields=["batch", "state"], name="job_batch", condition=Q(batch__isnull=False)
             ),

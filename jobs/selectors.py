@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from django.db.models import Count
+from django.contrib.postgres.fields import ArrayField
+from django.db.models import Aggregate, Count, F, FloatField
 
-from jobs.models import TERMINAL, Batch, Client, Job, State
+from jobs.models import HOST_IN_URL, TERMINAL, Batch, Client, Job, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,42 +23,101 @@ RESULTS_PAGE = 100
 CLOCK_TOLERANCE = timedelta(minutes=1)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFilter:
+    """Which jobs; `host` and `url_prefix`, which has a scheme and a whole host, are canonical."""
+
+    status: str | None = None
+    batch: UUID | None = None
+    host: str | None = None
+    url_prefix: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+    def of(self, client: Client) -> QuerySet[Job]:
+        """Those of a client, each narrowed down by an index."""
+        jobs = Job.objects.filter(client=client)
+        if self.status:
+            jobs = jobs.filter(state=self.status)
+        if self.batch:
+            jobs = jobs.filter(batch=self.batch)
+        if self.host:
+            jobs = jobs.filter(host=self.host)
+        if self.url_prefix:
+            # The host says the same with an index.
+            host = host_of(self.url_prefix)
+            jobs = jobs.filter(host=host, url__startswith=self.url_prefix)
+        # Ids are ordered by time, and an index has them.
+        if after := self.created_after:
+            first = first_id_at(after - CLOCK_TOLERANCE)
+            jobs = jobs.filter(created_at__gt=after, id__gte=first)
+        if before := self.created_before:
+            last = first_id_at(before + CLOCK_TOLERANCE)
+            jobs = jobs.filter(created_at__lt=before, id__lt=last)
+        return jobs
+
+
 def list_jobs(
-    *,
-    client: Client,
-    limit: int,
-    before: UUID | None = None,
-    status: str | None = None,
-    batch: UUID | None = None,
-    created_after: datetime | None = None,
-    created_before: datetime | None = None,
+    *, client: Client, limit: int, before: UUID | None = None, wanted: JobFilter
 ) -> list[Job]:
     """At most `limit` of the client's jobs, newest first, older than the job `before`."""
-    jobs = Job.objects.filter(client=client).order_by("-id")
+    jobs = wanted.of(client).order_by("-id")
     if before:
         jobs = jobs.filter(id__lt=before)
-    if status:
-        jobs = jobs.filter(state=status)
-    if batch:
-        jobs = jobs.filter(batch=batch)
-    return list(_created_between(jobs, created_after, created_before)[:limit])
+    return list(jobs[:limit])
 
 
-def _created_between(
-    jobs: QuerySet[Job], after: datetime | None, before: datetime | None
-) -> QuerySet[Job]:
-    """Bounds on the id let the index of the listing find the range."""
-    if after:
-        jobs = jobs.filter(created_at__gt=after, id__gte=first_id_at(after - CLOCK_TOLERANCE))
-    if before:
-        jobs = jobs.filter(created_at__lt=before, id__lt=first_id_at(before + CLOCK_TOLERANCE))
-    return jobs
+def host_of(url: str) -> str:
+    """The host of a canonical URL, spelled as `Job.host` is."""
+    found = re.match(HOST_IN_URL, url)
+    return found[1] if found else ""
 
 
 def first_id_at(moment: datetime) -> UUID:
     """The smallest UUIDv7 of a millisecond (RFC 9562, section 5.7)."""
     milliseconds = max(0, int(moment.astimezone(UTC).timestamp() * 1000))
     return UUID(int=(milliseconds & (2**48 - 1)) << 80)
+
+
+@dataclass(frozen=True, slots=True)
+class JobStatistics:
+    """What became of some jobs.
+
+    `states` and `errors` count jobs by state and by the error code of the failed ones. `running`
+    and `total` are the median and the 95th percentile of seconds, of the last attempt and from
+    acceptance to the end; None when none has ended.
+    """
+
+    states: dict[str, int]
+    errors: dict[str, int]
+    running: list[float] | None
+    total: list[float] | None
+
+
+class Percentiles(Aggregate):
+    """The median and the 95th percentile of seconds, of an expression that is an interval."""
+
+    function = "percentile_cont"
+    template = (
+        "%(function)s(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY extract(epoch FROM %(expressions)s))"
+    )
+    output_field = ArrayField(FloatField())
+
+
+def job_statistics(*, client: Client, wanted: JobFilter) -> JobStatistics:
+    """What became of a client's jobs."""
+    jobs = wanted.of(client)
+    states = {state.value: 0 for state in State}
+    errors: dict[str, int] = {}
+    for state, code, count in jobs.values_list("state", "error_code").annotate(jobs=Count("*")):
+        states[state] += count
+        if state == State.FAILED:
+            errors[code] = count
+    seconds = jobs.filter(state__in=TERMINAL).aggregate(
+        running=Percentiles(F("finished_at") - F("started_at")),
+        total=Percentiles(F("finished_at") - F("created_at")),
+    )
+    return JobStatistics(states, errors, **seconds)
 
 
 def batch_counts(batch: Batch) -> dict[str, int]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularSwaggerView
+
+from jobs.api.views import SchemaView
 
 admin.site.site_header = "Scraping jobs"
 admin.site.site_title = "Scraping jobs"
@@ -16,6 +18,6 @@ urlpatterns = [
     path("", RedirectView.as_view(url="/api/docs/")),
     path("admin/", admin.site.urls),
     path("api/v1/", include("jobs.api.urls")),
-    path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("api/schema/", SchemaView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
 ]

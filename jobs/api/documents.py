@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from jobs.models import Batch, Job, Result
+    from jobs.selectors import JobStatistics
 
 ROOT = "/api/v1"
 
@@ -68,6 +69,26 @@ def outcome_line(job: Job) -> dict[str, Any]:
         return {"status": job.state, **result_document(job, job.result)}
     error = {"code": job.error_code, "message": job.error_message} if job.error_code else None
     return {"status": job.state, "id": job.id, "url": job.url, "error": error}
+
+
+def statistics_document(
+    statistics: JobStatistics, *, as_of: datetime, span: tuple[datetime, datetime]
+) -> dict[str, Any]:
+    """What became of the jobs of a span of time."""
+    return {
+        "as_of": as_of,
+        "created_after": span[0],
+        "created_before": span[1],
+        "total": sum(statistics.states.values()),
+        "counts": statistics.states,
+        "errors": statistics.errors,
+        "running_seconds": _percentiles(statistics.running),
+        "total_seconds": _percentiles(statistics.total),
+    }
+
+
+def _percentiles(seconds: list[float] | None) -> dict[str, float] | None:
+    return None if seconds is None else dict(zip(("p50", "p95"), seconds, strict=True))
 
 
 def batch_links(batch_id: UUID) -> dict[str, str]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 import orjson
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from jobs.conf import job_settings
 from jobs.engine.queue import JobSpec
@@ -18,6 +18,8 @@ from jobs.models import Priority
 
 LARGEST_METADATA = 16_384
 LARGEST_BATCH = 1_000
+USUAL_SPAN = timedelta(days=1)
+LONGEST_SPAN = timedelta(days=31)
 
 Format = Literal["data", "html", "text", "links", "metadata"]
 PriorityName = Literal["low", "normal", "high", "urgent"]
@@ -38,6 +40,15 @@ def _small(metadata: dict[str, Any]) -> dict[str, Any]:
 
 
 URL = Annotated[str, Field(max_length=2048), AfterValidator(_fetchable)]
+Host = Annotated[
+    str,
+    Field(max_length=253, description="The URL's host, without a port."),
+    AfterValidator(str.lower),
+]
+# Within what dates can be reckoned with.
+Moment = Annotated[
+    AwareDatetime, Field(ge=datetime(1970, 1, 2, tzinfo=UTC), le=datetime(9000, 1, 1, tzinfo=UTC))
+]
 Metadata = Annotated[dict[str, Any], AfterValidator(_small)]
 
 
@@ -135,10 +146,36 @@ class JobQuery(Payload):
 
     status: Status | None = None
     batch: UUID | None = None
-    created_after: datetime | None = None
-    created_before: datetime | None = None
+    host: Host | None = None
+    url_prefix: URL | None = Field(
+        default=None, description="Jobs whose URL begins so; a scheme and a whole host at least."
+    )
+    created_after: Moment | None = None
+    created_before: Moment | None = None
     limit: int = Field(default=50, ge=1, le=500)
     cursor: str | None = Field(default=None, max_length=200)
+
+
+class StatisticsQuery(Payload):
+    """The jobs to count: those that were accepted within a span of at most 31 days."""
+
+    created_after: Moment | None = Field(
+        default=None, description="24 hours before the end of the span, unless given."
+    )
+    created_before: Moment | None = Field(default=None, description="Now, unless given.")
+    host: Host | None = None
+
+    def span(self, now: datetime) -> tuple[datetime, datetime]:
+        """From when to when."""
+        end = self.created_before or now
+        return self.created_after or end - USUAL_SPAN, end
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        start, end = self.span(datetime.now(UTC))
+        if not timedelta(0) < end - start <= LONGEST_SPAN:
+            raise ValueError("`created_before` must be after `created_after`, by at most 31 days")
+        return self
 
 
 class Links(BaseModel):
@@ -214,6 +251,26 @@ class Counts(BaseModel):
     succeeded: int
     failed: int
     cancelled: int
+
+
+class Seconds(BaseModel):
+    """A distribution of seconds."""
+
+    p50: float
+    p95: float
+
+
+class StatisticsDocument(BaseModel):
+    """What became of the jobs of a span of time, as of a moment at most 10 s ago."""
+
+    as_of: datetime
+    created_after: datetime
+    created_before: datetime
+    total: int
+    counts: Counts
+    errors: dict[str, int] = Field(description="The failed jobs by error code.")
+    running_seconds: Seconds | None = Field(description="The last attempt of those that ended.")
+    total_seconds: Seconds | None = Field(description="From acceptance to the end.")
 
 
 class AcceptedBatch(BaseModel):

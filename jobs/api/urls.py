@@ -6,6 +6,7 @@ from jobs.api import views
 
 urlpatterns = [
     path("jobs", views.JobsView.as_view()),
+    path("jobs/stats", views.JobStatisticsView.as_view()),
     path("jobs/<uuid:job_id>", views.JobView.as_view()),
     path("jobs/<uuid:job_id>/result", views.ResultView.as_view()),
     path("batches", views.BatchesView.as_view()),

@@ -8,7 +8,9 @@ from urllib.parse import urlencode
 import orjson
 from django.db import connection
 from django.http import StreamingHttpResponse
+from django.utils import timezone
 from drf_spectacular.utils import OpenApiResponse, extend_schema
+from drf_spectacular.views import SpectacularAPIView
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
@@ -24,12 +26,13 @@ from jobs.api.documents import (
     job_document,
     outcome_line,
     result_document,
+    statistics_document,
 )
 from jobs.api.errors import NoResult, NotFinished
 from jobs.api.parsers import parse_body, parse_query
 from jobs.api.renderers import OPTIONS
 from jobs.models import TERMINAL, Batch, Client, Job, State
-from jobs.selectors import batch_counts, finished_jobs, list_jobs
+from jobs.selectors import JobFilter, batch_counts, finished_jobs, job_statistics, list_jobs
 from jobs.services import submit_batch, submit_job, wait_until_terminal
 
 if TYPE_CHECKING:
@@ -77,15 +80,37 @@ class JobsView(APIView):
         """List jobs, newest first. Follow `next` until it is null."""
         client = client_of(request)
         query = parse_query(request, payloads.JobQuery)
-        filters = query.model_dump(exclude={"cursor", "limit"}, exclude_none=True)
+        wanted = JobFilter(**query.model_dump(exclude={"cursor", "limit"}))
         before = read_cursor(client, query.cursor) if query.cursor else None
-        jobs = list_jobs(client=client, limit=query.limit + 1, before=before, **filters)
+        jobs = list_jobs(client=client, limit=query.limit + 1, before=before, wanted=wanted)
         page = jobs[: query.limit]
         following = None
         if len(jobs) > query.limit:
             parameters = {**request.query_params.dict(), "cursor": make_cursor(client, page[-1].id)}
             following = f"{ROOT}/jobs?{urlencode(parameters)}"
         return Response({"items": [job_document(job) for job in page], "next": following})
+
+
+class JobStatisticsView(APIView):
+    """What became of the calling client's jobs."""
+
+    @extend_schema(
+        operation_id="get_job_statistics",
+        parameters=[payloads.StatisticsQuery],  # type: ignore[list-item]
+        responses={200: payloads.StatisticsDocument, "4XX": PROBLEM},
+    )
+    @cached_response(
+        caching.STATISTICS,
+        parts=lambda request: (request.auth.id, request.query_params.dict()),
+    )
+    def get(self, request: Request) -> Response:
+        """Count the jobs of a span of time by status and by error, and say how long they took."""
+        query = parse_query(request, payloads.StatisticsQuery)
+        now = timezone.now()
+        start, end = span = query.span(now)
+        wanted = JobFilter(created_after=start, created_before=end, host=query.host)
+        statistics = job_statistics(client=client_of(request), wanted=wanted)
+        return Response(statistics_document(statistics, as_of=now, span=span))
 
 
 class JobView(APIView):
@@ -195,6 +220,17 @@ class BatchResultsView(APIView):
         return StreamingHttpResponse(
             ndjson(batch), content_type="application/x-ndjson", headers={"X-Accel-Buffering": "no"}
         )
+
+
+class SchemaView(SpectacularAPIView):
+    """The OpenAPI document."""
+
+    @extend_schema(exclude=True)
+    # Whatever the query says, there is one: a key of its own would be a stranger's to choose.
+    @cached_response(caching.SCHEMA, parts=lambda _request: (), vary=("Accept",))
+    def get(self, request: Request) -> Response:
+        """The document, in the format asked for."""
+        return super().get(request)  # type: ignore[no-any-return,no-untyped-call]
 
 
 def ndjson(batch: Batch) -> Iterator[bytes]:

@@ -13,6 +13,11 @@ from jobs.services import submit_batch
 pytestmark = pytest.mark.django_db
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
+ODD_MOMENTS = [
+    "created_after=2026-01-01T00:00:00",
+    "created_after=0001-01-01T00:00:00Z",
+    "created_before=9999-12-31T23:59:59Z",
+]
 
 
 def new_spec(url="http://example.com/", **options):
@@ -33,8 +38,8 @@ def submit(tenant):
 
 @pytest.fixture
 def get(client, tenant):
-    def get(path, headers=None):
-        return client.get(f"/api/v1/{path}", headers=headers or tenant.headers)
+    def get(path, query=None, headers=None):
+        return client.get(f"/api/v1/{path}", query, headers=headers or tenant.headers)
 
     return get
 
@@ -204,7 +209,10 @@ def test_a_listing_filters_by_creation(get, submit):
     assert count(created_before=before) == 0
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=501", "status=lost", "batch=x", "colour=red"])
+UNUSABLE = ["limit=0", "limit=501", "status=lost", "batch=x", "url_prefix=shop", "colour=red"]
+
+
+@pytest.mark.parametrize("query", [*UNUSABLE, *ODD_MOMENTS])
 def test_an_unusable_filter_is_refused_by_name(get, query):
     response = get(f"jobs?{query}")
     assert response.status_code == 422
@@ -315,3 +323,30 @@ def test_a_batch_counts_its_jobs_by_status(get, tenant):
         "failed": 0,
         "cancelled": 0,
     }
+
+
+def test_a_search_by_host_finds_its_jobs_on_any_port(get, submit):
+    wanted = [str(submit(url=f"http://shop.example.com{port}/")) for port in ("", ":8080")]
+    submit(url="http://shop.example.com.evil.example/")
+    submit(url="http://other.example/?u=http://shop.example.com/")
+    items = get("jobs?host=Shop.Example.com").json()["items"]
+    assert [job["id"] for job in items] == wanted[::-1]
+
+
+def test_a_search_by_the_beginning_of_a_url_takes_every_character_as_it_is(get, submit):
+    wanted = str(submit(url="http://example.com/a_b%25/1"))
+    submit(url="http://example.com/axb%25/1")
+    submit(url="https://example.com/a_b%25/1")
+    items = get("jobs", {"url_prefix": "http://EXAMPLE.com/a_b%25"}).json()["items"]
+    assert [job["id"] for job in items] == [wanted]
+
+
+def test_a_search_by_an_ipv6_address_finds_it(get, submit):
+    wanted = str(submit(url="http://[2001:db8::1]/x"))
+    items = get("jobs", {"url_prefix": "http://[2001:db8::1]/"}).json()["items"]
+    assert [job["id"] for job in items] == [wanted]
+
+
+def test_a_search_shows_only_the_callers_jobs(get, submit, other_tenant):
+    submit()
+    assert get("jobs?host=example.com", headers=other_tenant.headers).json()["items"] == []

@@ -1,7 +1,11 @@
 """The OpenAPI document and its page."""
 
+import json
+
 import pytest
 import yaml
+
+from cachelayer.layer import cache_layer
 
 pytestmark = pytest.mark.django_db
 
@@ -18,6 +22,7 @@ def test_every_operation_is_documented(schema):
     assert operations == {
         "submit_job",
         "list_jobs",
+        "get_job_statistics",
         "get_job",
         "get_result",
         "submit_batch",
@@ -36,10 +41,26 @@ def test_the_key_is_a_bearer_scheme(schema):
 
 def test_the_query_parameters_are_documented(schema):
     names = {p["name"] for p in schema["paths"]["/api/v1/jobs"]["get"]["parameters"]}
-    assert names == {"status", "batch", "created_after", "created_before", "limit", "cursor"}
+    assert names == {
+        *("status", "batch", "host", "url_prefix", "created_after", "created_before"),
+        *("limit", "cursor"),
+    }
 
 
 def test_the_docs_page_loads_nothing_from_elsewhere(client):
     page = client.get("/api/docs/").content.decode()
     assert "/static/drf_spectacular_sidecar/" in page
     assert "//cdn" not in page
+
+
+def test_the_document_is_made_once_whatever_the_query_says(client):
+    first = client.get("/api/schema/?lang=de")
+    made = cache_layer().stats.of("schema").local.loads
+    assert client.get("/api/schema/?x=1").content == first.content
+    assert cache_layer().stats.of("schema").local.loads == made
+
+
+def test_the_document_comes_as_json_and_as_yaml(client):
+    as_json = client.get("/api/schema/", headers={"Accept": "application/json"})
+    assert as_json["Content-Type"].startswith("application/json")
+    assert json.loads(as_json.content) == yaml.safe_load(client.get("/api/schema/").content)
