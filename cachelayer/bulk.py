@@ -6,14 +6,15 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from cachelayer.invalidation import invalidate
-from cachelayer.keys import entry_key
 from cachelayer.remote import Unavailable
+from cachelayer.steps import drive
 from cachelayer.touch import touch_commands
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from cachelayer.codec import Entry
+    from cachelayer.entries import Entries
     from cachelayer.layer import Layer
     from cachelayer.tiered import TieredCache
 
@@ -37,68 +38,69 @@ class Bulk:
         ones need.
         """
         wanted = list(many)
-        layer, keys = self._keys(wanted, tags)
+        entries, keys = self._keys(wanted, tags)
         now = time.time()
-        entries = layer.local.get_many(keys)
-        missing = [n for n, e in enumerate(entries) if e is None or not e.is_usable(now)]
+        found = entries.layer.local.get_many(keys)
+        missing = [n for n, entry in enumerate(found) if entry is None or not entry.is_usable(now)]
         if missing:
-            fetched = self._fetch(layer, [keys[n] for n in missing])
+            fetched = self._fetch(entries, [keys[n] for n in missing])
             for n, entry in zip(missing, fetched, strict=True):
-                entries[n] = entry
-        self._count(layer, len(wanted), len(missing), entries.count(None))
+                found[n] = entry
+        self._count(entries, len(wanted), len(missing), found.count(None))
         return {
             parts: entry.value
-            for parts, entry in zip(wanted, entries, strict=True)
+            for parts, entry in zip(wanted, found, strict=True)
             if entry is not None
         }
 
     def set_many(self, values: Mapping[Parts, Any], *, tags: Sequence[str] = ()) -> None:
         """Keep values in both levels."""
-        layer, keys = self._keys(values, tags)
+        entries, keys = self._keys(values, tags)
         commands = []
         for key, value in zip(keys, values.values(), strict=True):
-            commands += self._values.store(layer, key, value, layer.local.begin(key))
-        self._send(layer, commands)
+            commands += entries.store(key, value, entries.layer.local.begin(key))
+        self._send(entries.layer, commands)
 
     def delete_many(self, many: Iterable[Parts], *, tags: Sequence[str] = ()) -> None:
         """Remove values everywhere, and from the memory of every process."""
-        layer, keys = self._keys(many, tags)
-        invalidate(keys=keys, layer=layer)
+        entries, keys = self._keys(many, tags)
+        invalidate(keys=keys, layer=entries.layer)
 
     def touch_many(self, many: Iterable[Parts], *, ttl: float, tags: Sequence[str] = ()) -> int:
         """Let values live for `ttl` more seconds from now; returns how many level 2 had."""
-        layer, keys = self._keys(many, tags)
+        entries, keys = self._keys(many, tags)
+        layer = entries.layer
         commands = touch_commands(
             keys, until=time.time() + ttl, ttl=ttl, is_cluster=layer.remote.is_cluster
         )
         layer.local.delete(keys)
         return sum(reply for reply in self._send(layer, commands) if isinstance(reply, int))
 
-    def _keys(self, many: Iterable[Parts], tags: Sequence[str]) -> tuple[Layer, list[str]]:
-        values = self._values
-        layer = values.layer()
+    def _keys(self, many: Iterable[Parts], tags: Sequence[str]) -> tuple[Entries, list[str]]:
+        entries = self._values.entries()
+        layer = entries.layer
         layer.messages.listen()
-        generations = values.generations(tags)
-        start = (layer.settings.prefix, values.namespace, values.version)
-        return layer, [entry_key(*start, parts, generations) for parts in many]
+        generations = layer.tags.known(tags) if tags else ()
+        if generations is None:
+            generations = drive(layer.tags.learn(tags), layer.remote)
+        return entries, [entries.key(parts, generations) for parts in many]
 
-    def _fetch(self, layer: Layer, keys: list[str]) -> list[Entry | None]:
+    def _fetch(self, entries: Entries, keys: list[str]) -> list[Entry | None]:
         """What level 2 has that is usable, in the order of the keys."""
-        if not keys:
-            return []
+        remote = entries.layer.remote
         try:
-            replies = layer.remote.call(*layer.remote.get_commands(keys))
+            replies = remote.call(*remote.get_commands(keys))
         except Unavailable:
             return [None] * len(keys)
         now = time.time()
         found = []
-        for key, data in zip(keys, layer.remote.get_replies(replies), strict=True):
-            entry = None if data is None else self._values.decoded(layer, key, data)
+        for key, data in zip(keys, remote.get_replies(replies), strict=True):
+            entry = entries.decoded(key, data)
             found.append(entry if entry is not None and entry.is_usable(now) else None)
         return found
 
-    def _count(self, layer: Layer, asked: int, missing: int, absent: int) -> None:
-        stats = layer.stats.of(self._values.namespace)
+    def _count(self, entries: Entries, asked: int, missing: int, absent: int) -> None:
+        stats = entries.stats
         stats.local.hits += asked - missing
         stats.local.misses += missing
         stats.remote.hits += missing - absent

@@ -14,7 +14,7 @@ from django.utils.cache import patch_vary_headers
 
 from cachelayer.codec import UnsupportedValue
 from cachelayer.layer import cache_layer
-from cachelayer.tiered import Policy, TieredCache
+from cachelayer.tiered import TieredCache
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rest_framework.request import Request
 
     from cachelayer.layer import Layer
+    from cachelayer.policy import Policy
 
 F = TypeVar("F", bound="Callable[..., Any]")
 

@@ -36,7 +36,7 @@ def invalidate(
     They find out within the layer's `local_ttl` then, and level 2 before it is used again here.
     """
     target = layer or cache_layer()
-    return drive(_invalidate(target, keys, tags), target.remote, _nothing)
+    return drive(_invalidate(target, keys, tags), target.remote)
 
 
 async def ainvalidate(
@@ -49,7 +49,7 @@ async def ainvalidate(
     """`invalidate` for coroutines; without `in_level_2` for keys that are kept in memory only."""
     target = layer or cache_layer()
     steps = _invalidate(target, keys, tags, in_level_2=in_level_2)
-    return await adrive(steps, target.remote, _anothing)
+    return await adrive(steps, target.remote)
 
 
 def invalidate_on_commit(*, keys: Collection[str] = (), tags: Collection[str] = ()) -> None:
@@ -87,14 +87,6 @@ def _invalidate(
         # Whoever read level 2 between the first time and the UNLINK has the old entry again.
         layer.local.delete(keys)
     return True
-
-
-def _nothing() -> None:
-    """No loader: invalidation loads nothing."""
-
-
-async def _anothing() -> None:
-    """No loader: invalidation loads nothing."""
 
 
 _bulk_tags: defaultdict[type[Model], set[str]] = defaultdict(set)

@@ -160,7 +160,7 @@ class Remote:
         self._require()
         try:
             found = self._client().scan_iter(match=pattern, count=count)
-            while piece := list(itertools.islice(found, count)):
+            while piece := self._answered(list(itertools.islice(found, count))):
                 # Our keys are ASCII: what is not is nobody's of ours.
                 yield [key.decode() for key in piece if key.isascii()]
         except LOST as error:

@@ -58,6 +58,11 @@ class LevelStats:
     too_large: int = 0
     waits: int = 0
 
+    def count_hit(self, *, missing: bool) -> None:
+        """An entry was found; a `missing` one says that there is no value."""
+        self.hits += 1
+        self.negative_hits += missing
+
 
 class NamespaceStats:
     """The counters of a namespace: level 1 is `local`, level 2 is `remote`."""

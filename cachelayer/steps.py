@@ -1,7 +1,8 @@
 """What the cache's logic waits for, and how threads and coroutines each do the waiting.
 
-The logic (`tiered.py`, `tags.py`) is written once, as generators that yield a step and are sent its
-outcome. A list is a round trip of commands to level 2; the rest are the classes below.
+The logic (`loading.py`, `tags.py`, `invalidation.py`) is written once, as generators that yield a
+step and are sent its outcome. A list is a round trip of commands to level 2; the rest are the
+classes below.
 """
 
 from __future__ import annotations
@@ -61,7 +62,15 @@ _tasks: set[asyncio.Task[Any]] = set()
 _aside_slots = threading.BoundedSemaphore(MOST_ASIDE)
 
 
-def drive(steps: Steps[T], remote: Remote, load: Callable[[], Any]) -> T:
+def _nothing() -> None:
+    """For steps that load nothing."""
+
+
+async def _anothing() -> None:
+    """For steps that load nothing."""
+
+
+def drive(steps: Steps[T], remote: Remote, load: Callable[[], Any] = _nothing) -> T:
     """Take the steps in this thread; returns what they return and raises what they raise."""
     try:
         step = next(steps)
@@ -112,7 +121,9 @@ def _aside(steps: Steps[Any], remote: Remote, load: Callable[[], Any]) -> None:
         _aside_slots.release()
 
 
-async def adrive(steps: Steps[T], remote: Remote, load: Callable[[], Awaitable[Any]]) -> T:
+async def adrive(
+    steps: Steps[T], remote: Remote, load: Callable[[], Awaitable[Any]] = _anothing
+) -> T:
     """Take the steps on this event loop."""
     try:
         step = next(steps)

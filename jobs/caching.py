@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from cachelayer.conf import cache_settings
 from cachelayer.invalidation import depends_on
-from cachelayer.tiered import Policy, TieredCache
+from cachelayer.policy import Policy
+from cachelayer.tiered import TieredCache
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

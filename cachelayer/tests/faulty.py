@@ -1,7 +1,8 @@
 """What the tests of faults share: quick settings, and ways to read, to lose a server, to count."""
 
+from cachelayer.policy import Policy
 from cachelayer.tests.servers import until
-from cachelayer.tiered import Policy, TieredCache
+from cachelayer.tiered import TieredCache
 
 # As in production, but for times that a test can wait for.
 POOL = {"socket_timeout": 0.2, "socket_connect_timeout": 0.2, "timeout": 0.5, "retries": 0}

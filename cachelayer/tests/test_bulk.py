@@ -3,8 +3,9 @@
 import pytest
 
 from cachelayer.bulk import Bulk
+from cachelayer.policy import Policy
 from cachelayer.tests.servers import until
-from cachelayer.tiered import Policy, TieredCache
+from cachelayer.tiered import TieredCache
 
 pytestmark = pytest.mark.xdist_group("valkey")
 

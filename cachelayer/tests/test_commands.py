@@ -11,8 +11,9 @@ from django.core.management import CommandError, call_command
 from cachelayer import operations, warming
 from cachelayer.keys import tag_key
 from cachelayer.layer import cache_layer
+from cachelayer.policy import Policy
 from cachelayer.remote import Unavailable
-from cachelayer.tiered import Policy, TieredCache
+from cachelayer.tiered import TieredCache
 from cachelayer.warming import warmer
 
 pytestmark = pytest.mark.xdist_group("valkey")

@@ -17,8 +17,9 @@ from cachelayer.codec import UnsupportedValue
 from cachelayer.decorators import cached, cached_response
 from cachelayer.invalidation import invalidate
 from cachelayer.keys import lock_key
+from cachelayer.policy import Policy
 from cachelayer.tests.servers import until
-from cachelayer.tiered import Policy, TieredCache
+from cachelayer.tiered import TieredCache
 
 pytestmark = pytest.mark.xdist_group("valkey")
 

@@ -7,8 +7,9 @@ import pytest
 
 from cachelayer.invalidation import ainvalidate, delete_matching, invalidate
 from cachelayer.keys import pattern
+from cachelayer.policy import Policy
 from cachelayer.tests.servers import until
-from cachelayer.tiered import Policy, TieredCache
+from cachelayer.tiered import TieredCache
 
 pytestmark = pytest.mark.xdist_group("valkey")
 

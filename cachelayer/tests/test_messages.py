@@ -18,8 +18,9 @@ from cachelayer.conf import CacheSettings
 from cachelayer.invalidation import invalidate
 from cachelayer.keys import tag_key
 from cachelayer.layer import Layer
+from cachelayer.policy import Policy
 from cachelayer.tests.servers import until
-from cachelayer.tiered import Policy, TieredCache
+from cachelayer.tiered import TieredCache
 
 pytestmark = pytest.mark.xdist_group("valkey")
 
@@ -323,7 +324,8 @@ import os, sys, threading
 import redis
 from cachelayer.conf import CacheSettings
 from cachelayer.layer import Layer
-from cachelayer.tiered import Policy, TieredCache
+from cachelayer.policy import Policy
+from cachelayer.tiered import TieredCache
 
 def layer_on(port):
     pool = redis.ConnectionPool(port=port, socket_timeout=1)

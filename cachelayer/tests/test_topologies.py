@@ -11,9 +11,10 @@ from cachelayer.bulk import Bulk
 from cachelayer.conf import CacheSettings
 from cachelayer.invalidation import ainvalidate, invalidate
 from cachelayer.layer import Layer
+from cachelayer.policy import Policy
 from cachelayer.pools import ConnectionFactory, async_client, close_all, parse
 from cachelayer.tests.servers import SentinelSet, ValkeyCluster, until
-from cachelayer.tiered import Policy, TieredCache
+from cachelayer.tiered import TieredCache
 
 pytestmark = pytest.mark.xdist_group("valkey")
 

@@ -4,7 +4,7 @@ import pytest
 
 from cachelayer import warming
 from cachelayer.decorators import cached
-from cachelayer.tiered import Policy
+from cachelayer.policy import Policy
 from cachelayer.warming import warm, warm_at_start, warmer, warmers
 
 pytestmark = pytest.mark.xdist_group("valkey")

@@ -15,8 +15,9 @@ from prometheus_client import CollectorRegistry
 
 from cachelayer.conf import cache_settings
 from cachelayer.layer import Layer, clients_by_loop
+from cachelayer.policy import Policy
 from cachelayer.pools import parse
-from cachelayer.tiered import Policy, TieredCache
+from cachelayer.tiered import TieredCache
 from loadtests.catalogue import expected_records
 
 if TYPE_CHECKING:
