@@ -19,6 +19,10 @@ class JobSettings:
     user_agent: str
     max_body_size: int
     allowed_addresses: tuple[str, ...]
+    domain_concurrency: int
+    domain_delay: float
+    client_concurrency: int
+    crash_limit: int
     worker_concurrency: int
     lease: float
     drain_timeout: float

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from django.db import connection, transaction
 
-from cachelayer.invalidation import invalidate_soon_on_commit
+from cachelayer.invalidation import invalidate_on_commit, invalidate_soon_on_commit
 from jobs import caching
+from jobs.engine import statements
 from jobs.engine.finished import finished_listener
 from jobs.engine.queue import JobSpec, enqueue
 from jobs.keys import ParsedKey, parse_key
-from jobs.models import ApiKey, Batch, Client, Job
+from jobs.models import ApiKey, Batch, Client, Job, Priority
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,6 +92,43 @@ def submit_batch(*, client: Client, specs: Sequence[JobSpec], metadata: dict[str
         enqueue(specs, client_id=client.id, batch_id=batch.id)
         invalidate_soon_on_commit(tags=caching.change_tags(client.id, ()))
     return batch
+
+
+def cancel_jobs(
+    *, client: Client, jobs: Sequence[UUID] = (), batch: UUID | None = None
+) -> list[UUID]:
+    """Cancel those of the client's jobs, or of its batch, that have not ended; returns their ids.
+
+    Queued jobs end at once. So do running ones: their workers stop fetching when they hear of it.
+    """
+    parameters = {"client": client.id, "jobs": list(jobs), "batch": batch}
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute(statements.CANCEL, parameters)
+            rows = cursor.fetchall()
+        invalidate_on_commit(
+            keys=[caching.status_key(client.id, job_id) for job_id, _ in rows],
+            tags=caching.change_tags(client.id, {batch_id for _, batch_id in rows}),
+        )
+    return [job_id for job_id, _ in rows]
+
+
+def again(job: Job) -> JobSpec:
+    """A job to submit that does the same.
+
+    What has ended never changes: to try it again is to submit another that names it.
+    """
+    return JobSpec(
+        url=job.url,
+        formats=tuple(job.formats),
+        max_attempts=job.max_attempts,
+        timeout=job.timeout,
+        extract=job.extract,
+        priority=Priority(job.priority),
+        metadata=job.metadata,
+        off_peak=job.off_peak,
+        retry_of=job.id,
+    )
 
 
 def wait_until_terminal(*, client: Client, job_id: UUID, seconds: float) -> Job:

@@ -139,6 +139,27 @@ class Environment(BaseSettings):
         default=(),
         description="Non-public `ip:port` or CIDR that may be scraped all the same.",
     )
+    domain_concurrency: int = Field(
+        default=8,
+        ge=0,
+        le=10_000,
+        description="Scrapes of one host at once, over all workers; 0 is no limit.",
+    )
+    domain_delay: float = Field(
+        default=0, ge=0, le=3600, description="Time between two starts at one host."
+    )
+    client_concurrency: int = Field(
+        default=0,
+        ge=0,
+        le=100_000,
+        description="Jobs of one client that run at once, over all workers; 0 is no limit.",
+    )
+    crash_limit: int = Field(
+        default=3,
+        ge=1,
+        le=20,
+        description="Times that a job may take its worker down before it is given up.",
+    )
     worker_concurrency: int = Field(
         default=100, ge=2, le=10_000, description="Scrapes a worker process runs at once."
     )

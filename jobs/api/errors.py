@@ -73,6 +73,35 @@ class NoResult(Problem):
     default_code = "job_without_result"
 
 
+class JobEnded(Problem):
+    """The job has ended, so that it cannot be cancelled."""
+
+    status_code = 409
+    default_code = "job_ended"
+
+
+class NothingToRetry(Problem):
+    """There is nothing that failed or was cancelled."""
+
+    status_code = 409
+    default_code = "nothing_to_retry"
+
+
+class KeyInUse(Problem):
+    """Another request with the same idempotency key is being answered."""
+
+    status_code = 409
+    default_code = "idempotency_key_in_use"
+    wait = 1
+
+
+class KeyReused(Problem):
+    """The idempotency key came with another request before."""
+
+    status_code = 422
+    default_code = "idempotency_key_reused"
+
+
 def problem_response(error: Exception, context: dict[str, Any]) -> HttpResponse:
     """DRF's exception handler: every error of the API as a problem document."""
     if isinstance(error, OperationalError | InterfaceError):

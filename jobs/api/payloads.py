@@ -18,6 +18,7 @@ from jobs.models import Priority
 
 LARGEST_METADATA = 16_384
 LARGEST_BATCH = 1_000
+LATEST_START = timedelta(days=366)
 USUAL_SPAN = timedelta(days=1)
 LONGEST_SPAN = timedelta(days=31)
 
@@ -76,6 +77,13 @@ class JobOptions(Payload):
         default=None, gt=0, le=300, description="Seconds an attempt may take."
     )
     metadata: Metadata = Field(default_factory=dict, description="Yours; given back as it is.")
+    run_at: Moment | None = Field(default=None, description="Not before; at most a year from now.")
+
+    @model_validator(mode="after")
+    def _within_a_year(self) -> Self:
+        if self.run_at and self.run_at > datetime.now(UTC) + LATEST_START:
+            raise ValueError("`run_at` is more than a year from now")
+        return self
 
     @model_validator(mode="after")
     def _data_needs_extract(self) -> Self:
@@ -99,6 +107,7 @@ class JobOptions(Payload):
             max_attempts=self.max_attempts or settings.default_max_attempts,
             timeout=self.timeout or settings.default_timeout,
             metadata=self.metadata,
+            run_at=self.run_at,
         )
 
 
@@ -183,6 +192,7 @@ class Links(BaseModel):
 
     self: str
     result: str
+    timeline: str
 
 
 class AcceptedJob(BaseModel):
@@ -205,12 +215,18 @@ class JobError(BaseModel):
 class JobDocument(AcceptedJob):
     """A job as it stands."""
 
+    run_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    hold: Literal["scheduled", "retry", "off_peak"] | None = Field(
+        description="Why a queued job is not started before `run_at`."
+    )
     attempt: int
     max_attempts: int
     error: JobError | None
     metadata: dict[str, Any]
+    retry_of: UUID | None = Field(description="The job that this one repeats.")
+    schedule: UUID | None = Field(description="The schedule that submitted it.")
 
 
 class JobPage(BaseModel):
@@ -218,6 +234,43 @@ class JobPage(BaseModel):
 
     items: list[JobDocument]
     next: str | None
+
+
+class Waiting(BaseModel):
+    """What keeps a queued job from running."""
+
+    reason: Literal["scheduled", "retry", "off_peak", "domain", "quota", "workers"]
+    until: datetime | None
+
+
+class TimelineEvent(BaseModel):
+    """Something that happened to a job; which members there are depends on `event`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    at: datetime
+    event: str = Field(
+        description="accepted, claimed, attempt_ended, succeeded, failed, cancelled, result_pruned"
+    )
+    attempt: int | None = None
+    worker: str | None = None
+    waited_for: Literal["domain", "quota", "workers"] | None = None
+    milliseconds: float | None = None
+    phases: dict[str, float] | None = Field(
+        default=None,
+        description="Milliseconds of slot, robots, dns, connect, tls, first_byte, download, parse "
+        "and commit, as far as the attempt got to them.",
+    )
+    error: JobError | None = None
+
+
+class TimelineDocument(BaseModel):
+    """What a job has been through, oldest first."""
+
+    id: UUID
+    status: Status
+    waits_for: Waiting | None
+    events: list[TimelineEvent]
 
 
 class ResultDocument(BaseModel):

@@ -2,14 +2,19 @@
 
 from django.urls import path
 
-from jobs.api import views
+from jobs.api import actions, views
 
 urlpatterns = [
     path("jobs", views.JobsView.as_view()),
     path("jobs/stats", views.JobStatisticsView.as_view()),
     path("jobs/<uuid:job_id>", views.JobView.as_view()),
     path("jobs/<uuid:job_id>/result", views.ResultView.as_view()),
+    path("jobs/<uuid:job_id>/timeline", views.TimelineView.as_view()),
+    path("jobs/<uuid:job_id>/cancel", actions.JobCancelView.as_view()),
+    path("jobs/<uuid:job_id>/retry", actions.JobRetryView.as_view()),
     path("batches", views.BatchesView.as_view()),
     path("batches/<uuid:batch_id>", views.BatchView.as_view()),
+    path("batches/<uuid:batch_id>/cancel", actions.BatchCancelView.as_view()),
+    path("batches/<uuid:batch_id>/retry", actions.BatchRetryView.as_view()),
     path("batches/<uuid:batch_id>/results", views.BatchResultsView.as_view()),
 ]

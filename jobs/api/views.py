@@ -9,7 +9,7 @@ import orjson
 from django.db import connection
 from django.http import StreamingHttpResponse
 from django.utils import timezone
-from drf_spectacular.utils import OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from drf_spectacular.views import SpectacularAPIView
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -20,15 +20,17 @@ from jobs.api import payloads
 from jobs.api.cursors import make_cursor, read_cursor
 from jobs.api.documents import (
     ROOT,
+    accepted_batch,
     accepted_job,
     batch_document,
-    batch_links,
     job_document,
     outcome_line,
     result_document,
     statistics_document,
+    timeline_document,
 )
 from jobs.api.errors import NoResult, NotFinished
+from jobs.api.idempotency import HEADER, idempotent
 from jobs.api.parsers import parse_body, parse_query
 from jobs.api.renderers import OPTIONS
 from jobs.models import TERMINAL, Batch, Client, Job, State
@@ -41,6 +43,12 @@ if TYPE_CHECKING:
 
     from rest_framework.request import Request
 
+IDEMPOTENCY_KEY = OpenApiParameter(
+    HEADER,
+    str,
+    OpenApiParameter.HEADER,
+    description="A repeated request with the same key creates nothing twice; kept for 48 hours.",
+)
 PROBLEM = OpenApiResponse(payloads.ProblemDocument, description="A problem document.")
 
 
@@ -57,8 +65,10 @@ class JobsView(APIView):
     @extend_schema(
         operation_id="submit_job",
         request=payloads.JobRequest,
+        parameters=[IDEMPOTENCY_KEY],
         responses={202: payloads.AcceptedJob, "4XX": PROBLEM, 503: PROBLEM},
     )
+    @idempotent
     def post(self, request: Request) -> Response:
         """Submit a job. The answer means that it is stored and will run at least once."""
         spec = parse_body(request, payloads.JobRequest).job_spec()
@@ -159,28 +169,36 @@ class ResultView(APIView):
         return Response(result_document(job, job.result))
 
 
+class TimelineView(APIView):
+    """The story of one job."""
+
+    @extend_schema(
+        operation_id="get_job_timeline",
+        responses={200: payloads.TimelineDocument, "4XX": PROBLEM},
+    )
+    def get(self, request: Request, job_id: UUID) -> Response:
+        """Explain a job: what it has been through, how long each part took, what it waits for."""
+        jobs = Job.objects.select_related("client")
+        return Response(timeline_document(jobs.get(client=client_of(request), id=job_id)))
+
+
 class BatchesView(APIView):
     """Batches of the calling client."""
 
     @extend_schema(
         operation_id="submit_batch",
         request=payloads.BatchRequest,
+        parameters=[IDEMPOTENCY_KEY],
         responses={202: payloads.AcceptedBatch, "4XX": PROBLEM, 503: PROBLEM},
     )
+    @idempotent
     def post(self, request: Request) -> Response:
         """Submit up to 1,000 jobs: all are accepted, or none is."""
         body = parse_body(request, payloads.BatchRequest)
         specs = body.job_specs()
         batch = submit_batch(client=client_of(request), specs=specs, metadata=body.metadata)
-        links = batch_links(batch.id)
-        document = {
-            "id": batch.id,
-            "total": len(specs),
-            "created_at": batch.created_at,
-            "jobs": [spec.id for spec in specs],
-            "links": links,
-        }
-        return Response(document, status=202, headers={"Location": links["self"]})
+        document = accepted_batch(batch, specs)
+        return Response(document, status=202, headers={"Location": document["links"]["self"]})
 
 
 class BatchView(APIView):

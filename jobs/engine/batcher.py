@@ -50,6 +50,7 @@ class Outcome:
     content: Content | None = None
     error: ScrapeError | None = None
     delay: float = 0.0
+    phases: dict[str, Any] = field(default_factory=dict)
 
     def row(self) -> tuple[Any, ...]:
         """The parameters of `statements.COMMIT` for this outcome."""
@@ -70,6 +71,7 @@ class Outcome:
             formats.get("text"),
             _json(formats.get("links")),
             _json(formats.get("metadata")),
+            orjson.dumps(self.phases).decode(),
         )
 
 

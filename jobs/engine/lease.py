@@ -15,24 +15,25 @@ import asyncpg
 from jobs.engine import statements
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from jobs.engine.repository import Claim
+    from jobs.engine.pipeline import Pipeline
 
 logger = logging.getLogger(__name__)
 
 BEATS_PER_LEASE = 3
 
 
-async def keep_leases(pool: asyncpg.Pool, live: Mapping[int, Claim], lease: float) -> None:
-    """Renew the lease of every live claim until cancelled; `lease` in seconds."""
+async def keep_leases(pool: asyncpg.Pool, pipeline: Pipeline, lease: float) -> None:
+    """Renew the lease of every live claim until cancelled; `lease` in seconds.
+
+    What turns out to be another worker's by now is abandoned.
+    """
     while True:
         await asyncio.sleep(lease / BEATS_PER_LEASE)
-        claims = list(live.values())
+        claims = list(pipeline.live.values())
         if not claims:
             continue
         try:
-            await pool.execute(
+            renewed = await pool.fetch(
                 statements.RENEW,
                 [claim.engine_id for claim in claims],
                 [claim.job_id for claim in claims],
@@ -40,3 +41,8 @@ async def keep_leases(pool: asyncpg.Pool, live: Mapping[int, Claim], lease: floa
             )
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
             logger.warning("%d leases could not be renewed: %s", len(claims), error)
+            continue
+        ours = {row["id"] for row in renewed}
+        lost = [claim.job_id for claim in claims if claim.engine_id not in ours]
+        if abandoned := pipeline.abandon(lost):
+            logger.warning("%d scrapes were taken over or cancelled, and are abandoned", abandoned)

@@ -14,6 +14,9 @@ from jobs.errors import ScrapeError, UnreadableDocument
 from jobs.extraction import ExtractionSpec, build_result, compile_spec, decode_html
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from uuid import UUID
+
     from jobs.engine.repository import Claim
     from jobs.extraction import Extractor
     from jobs.fetching import Fetcher, Page
@@ -38,7 +41,8 @@ class Pipeline:
     slots: asyncio.Semaphore
     live: dict[int, Claim] = field(default_factory=dict)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
-    _scraping: set[asyncio.Task[None]] = field(default_factory=set)
+    _scraping: dict[UUID, asyncio.Task[None]] = field(default_factory=dict)
+    _void: set[UUID] = field(default_factory=set)
     _releasing: bool = False
 
     async def run(self, claim: Claim) -> None:
@@ -50,7 +54,7 @@ class Pipeline:
         self.live[claim.engine_id] = claim
         task = asyncio.create_task(self._run(claim))
         self._tasks.add(task)
-        self._scraping.add(task)
+        self._scraping[claim.job_id] = task
         task.add_done_callback(self._tasks.discard)
         await asyncio.shield(task)
 
@@ -62,26 +66,43 @@ class Pipeline:
     def release(self) -> int:
         """Stop the scrapes that still run and give their attempts back; returns how many."""
         self._releasing = True
-        scraping = list(self._scraping)
+        scraping = list(self._scraping.values())
         for task in scraping:
             task.cancel()
         return len(scraping)
 
+    def abandon(self, jobs: Iterable[UUID]) -> int:
+        """Stop scraping jobs that are not ours any more; returns how many there were.
+
+        Nothing is written: they were cancelled, or another worker has them.
+        """
+        ours = [job_id for job_id in jobs if job_id in self._scraping]
+        for job_id in ours:
+            self._void.add(job_id)
+            self._scraping[job_id].cancel()
+        return len(ours)
+
     async def _run(self, claim: Claim) -> None:
-        task = asyncio.current_task()
-        assert task is not None
         try:
-            outcome = await self._attempt(claim)
-        except asyncio.CancelledError:
-            if not self._releasing:
-                raise
-            outcome = Outcome(claim, "released")
-        finally:
-            self._scraping.discard(task)
-        try:
-            await self.batcher.commit(outcome)
+            outcome = await self._outcome(claim)
+            if outcome is not None:
+                await self.batcher.commit(outcome)
         finally:
             del self.live[claim.engine_id]
+
+    async def _outcome(self, claim: Claim) -> Outcome | None:
+        """How the attempt ended; None when that is no concern of ours any more."""
+        try:
+            return await self._attempt(claim)
+        except asyncio.CancelledError:
+            if claim.job_id in self._void:
+                return None
+            if not self._releasing:
+                raise
+            return Outcome(claim, "released")
+        finally:
+            del self._scraping[claim.job_id]
+            self._void.discard(claim.job_id)
 
     async def _attempt(self, claim: Claim) -> Outcome:
         try:

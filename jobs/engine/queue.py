@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class JobSpec:
-    """A checked request for one job; `timeout` in seconds, `extract` as submitted."""
+    """A checked request for one job; `timeout` in seconds, `extract` as submitted.
+
+    With `off_peak`, `run_at` is when off-peak hours begin, or None when they are now.
+    """
 
     url: str
     formats: tuple[str, ...]
@@ -28,6 +31,10 @@ class JobSpec:
     extract: dict[str, Any] | None = None
     priority: Priority = Priority.NORMAL
     metadata: dict[str, Any] = field(default_factory=dict)
+    run_at: datetime | None = None
+    off_peak: bool = False
+    retry_of: UUID | None = None
+    schedule: UUID | None = None
     id: UUID = field(default_factory=new_id)
 
 

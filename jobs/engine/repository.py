@@ -1,43 +1,46 @@
 """PgQueuer's repository with our claim and our commit in it.
 
-PgQueuer picks engine rows in batches and forgets them by id alone, so a worker that was paused
-could end a run that another worker has taken over. Here the pick writes a fresh token on the job
-rows in the same transaction, and only the fenced commit (`batcher.py`) ends an engine row.
+PgQueuer would pick rows of its own table by priority and forget them by id alone, so a worker that
+was paused could end a run that another worker has taken over. Here PostgreSQL shares the jobs out
+(`jobs_claim`, migration 0006), each with a fresh token, and only the fenced commit (`batcher.py`)
+ends a run.
 """
 
 from __future__ import annotations
 
-import inspect
 import logging
-import uuid
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from pgqueuer import models as engine_models
 from pgqueuer.adapters.drivers.asyncpg import AsyncpgPoolDriver
 from pgqueuer.adapters.persistence.queries import Queries
-from uuid_utils.compat import uuid4
+from pgqueuer.domain.types import JobId, QueueEntrypoint
 
 from jobs.engine import statements
-from jobs.errors import WorkerLost
 
 if TYPE_CHECKING:
-    from datetime import timedelta
+    import uuid
+    from collections.abc import Sized
 
     import asyncpg
-    from pgqueuer.domain.types import JobId, QueueEntrypoint, QueueManagerId
+    from pgqueuer.domain.types import QueueManagerId
     from pgqueuer.ports.repository import EntrypointExecutionParameter
 
     from jobs.engine.announce import Announcer
 
-logger = logging.getLogger(__name__)
 
-LOST = inspect.cleandoc(WorkerLost.__doc__ or "")
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to run one attempt of a job, valid while its token stands on the job's row."""
+    """The right to run one attempt of a job, valid while its token stands on the job's row.
+
+    `queued_ms` is how long the job was ready before, `queued_for` what it waited for: its domain,
+    its client's quota, or workers. `watched` says that the host has been in trouble.
+    """
 
     engine_id: int
     job_id: uuid.UUID
@@ -47,20 +50,47 @@ class Claim:
     attempt: int
     max_attempts: int
     url: str
+    host: str
     extract: str | None
     formats: tuple[str, ...]
     timeout: float
+    ignores_robots: bool
+    watched: bool
+    queued_ms: float
+    queued_for: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What hosts and clients get when nothing else is set for them; 0 is no limit.
+
+    `domain_delay` is in seconds.
+    """
+
+    domain: int
+    domain_delay: float
+    client: int
 
 
 class ClaimingQueries(Queries):
-    """Picks engine rows and claims their jobs in one transaction."""
+    """Claims jobs where PgQueuer would dequeue."""
 
-    def __init__(self, pool: asyncpg.Pool, *, worker: str, announcer: Announcer) -> None:
-        """`worker` is written on the jobs that this process claims."""
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        *,
+        worker: str,
+        limits: Limits,
+        live: Sized,
+        announcer: Announcer,
+    ) -> None:
+        """`worker` is written on the jobs that this process claims; `live` are those it runs."""
         super().__init__(AsyncpgPoolDriver(pool))
         self._pool = pool
         self._worker = worker
         self._announcer = announcer
+        self._limits = limits
+        self._live = live
         self._claims: dict[int, Claim] = {}
 
     def take(self, engine_id: int) -> Claim:
@@ -75,40 +105,39 @@ class ClaimingQueries(Queries):
         global_concurrency_limit: int | None,
         heartbeat_timeout: timedelta,
     ) -> list[engine_models.Job]:
-        """The engine rows whose jobs are now claimed by this worker."""
-        query = self.qbq.build_dequeue_query(
-            batch_size=batch_size,
-            entrypoints=list(entrypoints),
-            concurrency_limits=[x.concurrency_limit for x in entrypoints.values()],
-            queue_manager_id=queue_manager_id,
-            global_concurrency_limit=global_concurrency_limit,
-            heartbeat_timeout=heartbeat_timeout,
-        )
-        async with self._pool.acquire() as connection, connection.transaction():
-            picked = await connection.fetch(query.sql, *query.args)
-            if not picked:
-                return []
-            changed = await self._claim(connection, picked)
-        self._announcer.changed(
-            (row["client_id"], row["job_id"], row["batch_id"]) for row in changed
-        )
-        claims = {row["engine_id"]: Claim(**row) for row in changed if row["engine_id"] is not None}
-        self._claims.update(claims)
-        logger.debug("claimed %d jobs", len(claims))
-        return [
-            engine_models.Job.model_validate(dict(row)) for row in picked if row["id"] in claims
-        ]
-
-    async def _claim(self, connection: Any, picked: list[Any]) -> list[Any]:
-        rows: list[Any] = await connection.fetch(
+        """The leases of the jobs that are now claimed by this worker."""
+        held = len(self._live) + len(self._claims)
+        room = batch_size if global_concurrency_limit is None else global_concurrency_limit - held
+        if room <= 0:
+            return []
+        rows = await self._pool.fetch(
             statements.CLAIM,
-            [row["id"] for row in picked],
-            [uuid.UUID(bytes=row["payload"]) for row in picked],
-            [uuid4() for _ in picked],
+            min(batch_size, room),
+            queue_manager_id,
             self._worker,
-            LOST,
+            self._limits.domain,
+            self._limits.domain_delay,
+            self._limits.client,
         )
-        return rows
+        claims = [Claim(**row) for row in rows]
+        if claims:
+            logger.debug("claimed %d jobs", len(claims))
+        self._announcer.changed((one.client_id, one.job_id, one.batch_id) for one in claims)
+        self._claims.update({one.engine_id: one for one in claims})
+        return [lease_of(one, queue_manager_id) for one in claims]
+
+    async def next_deferred_eta(self, entrypoints: list[QueueEntrypoint]) -> timedelta | None:
+        """Until something is due that waits for its time; whatever else is new is told."""
+        seconds = await self._pool.fetchval(statements.NEXT_DUE)
+        return None if seconds is None else timedelta(seconds=max(0.0, seconds))
+
+    async def eligible_queued_work(self, entrypoints: list[QueueEntrypoint]) -> int:
+        """None beyond what was just claimed: the rest waits for something that will be told."""
+        return 0
+
+    async def queued_work(self, entrypoints: list[QueueEntrypoint]) -> int:
+        """None, for the same reason: a backlog is no cause to ask again."""
+        return 0
 
     async def log_jobs(self, job_status: list[Any]) -> None:
         """Nothing: the fenced commit has already ended or released these engine rows."""
@@ -118,3 +147,23 @@ class ClaimingQueries(Queries):
 
     async def aggregate_logs(self) -> None:
         """Nothing: attempts are recorded in `jobs_attempt`, not in the engine's log."""
+
+
+def lease_of(claim: Claim, manager: QueueManagerId) -> engine_models.Job:
+    """A claim as PgQueuer's dispatch loop knows jobs. It has been checked by PostgreSQL."""
+    now = datetime.now(UTC)
+    return engine_models.Job.model_construct(
+        id=JobId(claim.engine_id),
+        priority=0,
+        created=now,
+        updated=now,
+        heartbeat=now,
+        execute_after=now,
+        status="picked",
+        entrypoint=QueueEntrypoint(statements.ENTRYPOINT),
+        payload=None,
+        attempts=0,
+        queue_manager_id=manager,
+        slot=None,
+        headers=None,
+    )

@@ -18,10 +18,12 @@ from cachelayer.layer import clients_by_loop
 from jobs.engine.announce import Announcer
 from jobs.engine.batcher import ResultBatcher
 from jobs.engine.database import create_pool
+from jobs.engine.ends import abandon_ended
 from jobs.engine.lease import keep_leases
 from jobs.engine.memory import tune_memory
 from jobs.engine.pipeline import Pipeline
-from jobs.engine.repository import ClaimingQueries
+from jobs.engine.recovery import recover_lost
+from jobs.engine.repository import ClaimingQueries, Limits
 from jobs.engine.statements import ENTRYPOINT
 from jobs.fetching import AddressPolicy, Fetcher
 
@@ -55,7 +57,7 @@ class Worker:
         Raises DatabaseUnreachable when PostgreSQL cannot be reached at the start.
         """
         tune_memory()
-        pool = await create_pool(min_size=1, max_size=3)
+        pool = await create_pool(min_size=1, max_size=4)
         fetcher = Fetcher(
             policy=AddressPolicy.parse(self.settings.allowed_addresses),
             user_agent=self.settings.user_agent,
@@ -80,7 +82,16 @@ class Worker:
             background = [
                 tasks.create_task(pipeline.batcher.run()),
                 tasks.create_task(pipeline.batcher.announcer.run()),
-                tasks.create_task(keep_leases(pool, pipeline.live, self.settings.lease)),
+                tasks.create_task(abandon_ended(pool, pipeline)),
+                tasks.create_task(keep_leases(pool, pipeline, self.settings.lease)),
+                tasks.create_task(
+                    recover_lost(
+                        pool,
+                        pipeline.batcher.announcer,
+                        lease=self.settings.lease,
+                        crash_limit=self.settings.crash_limit,
+                    )
+                ),
             ]
             self.report(f"worker {self.name} ready, up to {self.concurrency} scrapes at once")
             # Half as many again are claimed as may run: they scrape while the others commit.
@@ -106,7 +117,17 @@ class Worker:
         """One life of the engine; the supervisor asks for another when PostgreSQL was away."""
         pool = await create_pool(min_size=2, max_size=3)
         try:
-            queries = ClaimingQueries(pool, worker=self.name, announcer=pipeline.batcher.announcer)
+            queries = ClaimingQueries(
+                pool,
+                worker=self.name,
+                limits=Limits(
+                    domain=self.settings.domain_concurrency,
+                    domain_delay=self.settings.domain_delay,
+                    client=self.settings.client_concurrency,
+                ),
+                live=pipeline.live,
+                announcer=pipeline.batcher.announcer,
+            )
             engine = pgqueuer.PgQueuer(queries.driver, queries=queries)
 
             @engine.entrypoint(ENTRYPOINT)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 
 from jobs.engine.queue import JobSpec, enqueue
 from jobs.models import ApiKey, Job, State
@@ -83,16 +83,6 @@ def test_an_end_needs_its_time(job):
 
 def test_attempts_stay_within_the_maximum(job):
     refused(job, attempt=3)
-
-
-def test_an_engine_row_exists_once_a_job(job):
-    job_id = str(job.get().id)
-    with pytest.raises(IntegrityError), connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO pgqueuer (priority, entrypoint, dedupe_key, status) "
-            "VALUES (0, 'scrape', %s, 'queued')",
-            [job_id],
-        )
 
 
 def test_job_ids_are_ordered_by_creation(tenant):

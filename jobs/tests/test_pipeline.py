@@ -15,17 +15,22 @@ EXTRACT = '{"baseSelector": "li", "fields": [{"name": "t", "type": "text"}]}'
 
 def new_claim(attempt=1, max_attempts=3, extract=None, formats=("html",)):
     return Claim(
-        1,
-        uuid4(),
-        uuid4(),
-        None,
-        uuid4(),
-        attempt,
-        max_attempts,
-        "http://x.example/",
-        extract,
-        formats,
-        30,
+        engine_id=1,
+        job_id=uuid4(),
+        client_id=uuid4(),
+        batch_id=None,
+        token=uuid4(),
+        attempt=attempt,
+        max_attempts=max_attempts,
+        url="http://x.example/",
+        host="x.example",
+        extract=extract,
+        formats=formats,
+        timeout=30,
+        ignores_robots=False,
+        watched=False,
+        queued_ms=0,
+        queued_for="workers",
     )
 
 

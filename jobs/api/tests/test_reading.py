@@ -56,7 +56,8 @@ def end(job_id, state, **values):
 def test_a_queued_job_reads_as_it_stands(get, submit):
     job_id = submit(metadata={"a": 1})
     document = get(f"jobs/{job_id}").json()
-    created_at = document.pop("created_at")
+    created_at, run_at = document.pop("created_at"), document.pop("run_at")
+    assert run_at == created_at
     assert datetime.fromisoformat(created_at).tzinfo is not None
     assert document == {
         "id": str(job_id),
@@ -67,8 +68,15 @@ def test_a_queued_job_reads_as_it_stands(get, submit):
         "attempt": 0,
         "max_attempts": 2,
         "error": None,
+        "hold": None,
+        "retry_of": None,
+        "schedule": None,
         "metadata": {"a": 1},
-        "links": {"self": f"/api/v1/jobs/{job_id}", "result": f"/api/v1/jobs/{job_id}/result"},
+        "links": {
+            "self": f"/api/v1/jobs/{job_id}",
+            "result": f"/api/v1/jobs/{job_id}/result",
+            "timeline": f"/api/v1/jobs/{job_id}/timeline",
+        },
     }
 
 

@@ -3,7 +3,6 @@
 import json
 
 import pytest
-from django.db import connection
 
 from jobs.models import Job
 
@@ -42,11 +41,10 @@ def test_a_job_is_accepted_with_its_location(post):
     assert (document["status"], document["url"]) == ("queued", URL)
 
 
-def test_an_accepted_job_and_its_engine_row_are_stored_together(post):
-    job_id = post({"url": URL, "priority": "high"}).json()["id"]
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT dedupe_key, priority, status::text FROM pgqueuer")
-        assert cursor.fetchall() == [(job_id, 2, "queued")]
+def test_an_accepted_job_is_ready_to_be_claimed(post):
+    job = Job.objects.get(id=post({"url": URL, "priority": "high"}).json()["id"])
+    assert (job.state, job.hold, job.priority) == ("queued", "", 2)
+    assert job.ready_at == job.created_at
 
 
 def test_a_submission_takes_one_statement_beside_the_key_lookup(post, django_assert_num_queries):

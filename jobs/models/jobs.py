@@ -2,69 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-import uuid_utils.compat
-from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Func, Q, Value
 
-from cachelayer.invalidation import InvalidatingQuerySet
-
-if TYPE_CHECKING:
-    from uuid import UUID
-
+from jobs.models.clients import Client
+from jobs.models.ids import new_id
 
 # Of a canonical URL, which has no user name. PostgreSQL and Python read it alike.
 HOST_IN_URL = r"^https?://(\[[^]]*\]|[^/?#:]*)"
-
-
-def new_id() -> UUID:
-    """A UUIDv7: ordered by time, so that a key is also a creation order."""
-    return uuid_utils.compat.uuid7()
-
-
-class Client(models.Model):
-    """A program that submits jobs: one tenant of the API, owned by a user."""
-
-    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    owner = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="clients"
-    )
-    name = models.CharField(max_length=100)
-    is_active = models.BooleanField(default=True)
-    created_at = models.DateTimeField(auto_now_add=True)
-
-    objects = InvalidatingQuerySet.as_manager()
-
-    class Meta:
-        constraints: ClassVar = [
-            models.UniqueConstraint(fields=["owner", "name"], name="client_name_once_per_owner")
-        ]
-
-    def __str__(self) -> str:
-        return self.name
-
-    @property
-    def is_authenticated(self) -> bool:
-        """A client that a request has proved to be; what DRF's permissions ask of a user."""
-        return True
-
-
-class ApiKey(models.Model):
-    """A credential of a client. Only a digest of the secret is kept."""
-
-    id = models.CharField(primary_key=True, max_length=16, editable=False)
-    client = models.ForeignKey(Client, on_delete=models.CASCADE, related_name="keys")
-    digest = models.BinaryField(max_length=32)
-    created_at = models.DateTimeField(auto_now_add=True)
-    revoked_at = models.DateTimeField(null=True, blank=True)
-
-    objects = InvalidatingQuerySet.as_manager()
-
-    def __str__(self) -> str:
-        return self.id
 
 
 class Batch(models.Model):
@@ -73,6 +21,9 @@ class Batch(models.Model):
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     client = models.ForeignKey(Client, on_delete=models.CASCADE, related_name="batches")
     total = models.PositiveIntegerField()
+    ended = models.PositiveIntegerField(
+        default=0, editable=False, help_text="Jobs that have ended; counted by PostgreSQL."
+    )
     metadata = models.JSONField(default=dict)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -85,7 +36,10 @@ class Batch(models.Model):
 
 
 class State(models.TextChoices):
-    """queued → running → succeeded | failed | cancelled; a retry goes back to queued."""
+    """queued → running → succeeded | failed | cancelled; an attempt to repeat goes back to queued.
+
+    What has ended never changes: to retry a job that has failed is to submit it again.
+    """
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -104,6 +58,15 @@ class Priority(models.IntegerChoices):
     NORMAL = 1
     HIGH = 2
     URGENT = 3
+
+
+class Hold(models.TextChoices):
+    """Why a queued job may not be claimed before its `run_at`."""
+
+    NONE = ""
+    SCHEDULED = "scheduled", "asked for later"
+    RETRY = "retry", "tried again after a pause"
+    OFF_PEAK = "off_peak", "waits for off-peak hours"
 
 
 class Job(models.Model):
@@ -131,7 +94,13 @@ class Job(models.Model):
     timeout = models.FloatField(help_text="Seconds an attempt may take.")
     state = models.TextField(choices=State, default=State.QUEUED)
     attempt = models.SmallIntegerField(default=0, help_text="Attempts started so far.")
-    run_at = models.DateTimeField(help_text="Not claimed before.")
+    crashes = models.SmallIntegerField(default=0, help_text="Attempts that died with their worker.")
+    hold = models.TextField(choices=Hold, default=Hold.NONE, blank=True)
+    run_at = models.DateTimeField(help_text="Held until then.")
+    off_peak = models.BooleanField(default=False, help_text="Runs in off-peak hours only.")
+    ready_at = models.DateTimeField(
+        null=True, blank=True, help_text="Since when a worker may claim it; null while held."
+    )
     created_at = models.DateTimeField()
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
@@ -139,19 +108,48 @@ class Job(models.Model):
     worker = models.TextField(blank=True, default="")
     error_code = models.TextField(blank=True, default="")
     error_message = models.TextField(blank=True, default="")
+    retry_of = models.UUIDField(null=True, blank=True, help_text="The job that this one repeats.")
+    schedule = models.ForeignKey(
+        "Schedule",
+        on_delete=models.SET_NULL,
+        related_name="jobs",
+        null=True,
+        blank=True,
+        db_index=False,
+    )
+    pruned_at = models.DateTimeField(
+        null=True, blank=True, help_text="When its result was removed, with the history kept."
+    )
 
     class Meta:
         indexes: ClassVar = [
+            # What a claim jumps through; the host's hash so that it can start anywhere.
+            models.Index(
+                F("client"),
+                F("priority"),
+                Func("host", function="hashtext"),
+                F("id"),
+                name="job_ready",
+                condition=Q(state=State.QUEUED, hold=Hold.NONE),
+            ),
+            models.Index(
+                fields=["run_at"],
+                name="job_held",
+                condition=Q(state=State.QUEUED) & ~Q(hold=Hold.NONE),
+            ),
+            models.Index(
+                fields=["client", "host"], name="job_running", condition=Q(state=State.RUNNING)
+            ),
+            models.Index(
+                fields=["schedule", "-id"],
+                name="job_schedule",
+                condition=Q(schedule__isnull=False),
+            ),
             models.Index(fields=["client", "-id"], name="job_client_newest"),
             models.Index(fields=["client", "state", "-id"], name="job_client_state"),
             models.Index(fields=["client", "host", "-id"], name="job_client_host"),
             models.Index(
                 fields=["batch", "state"], name="job_batch", condition=Q(batch__isnull=False)
-            ),
-            models.Index(
-                fields=["state", "run_at"],
-                name="job_unfinished",
-                condition=Q(state__in=[State.QUEUED, State.RUNNING]),
             ),
         ]
         constraints: ClassVar = [
@@ -159,6 +157,7 @@ class Job(models.Model):
             models.CheckConstraint(
                 condition=Q(priority__in=Priority.values), name="job_priority_known"
             ),
+            models.CheckConstraint(condition=Q(hold__in=Hold.values), name="job_hold_known"),
             models.CheckConstraint(
                 condition=Q(
                     state=State.RUNNING, claim_token__isnull=False, started_at__isnull=False
@@ -202,6 +201,9 @@ class Attempt(models.Model):
     finished_at = models.DateTimeField()
     error_code = models.TextField(blank=True, default="")
     error_message = models.TextField(blank=True, default="")
+    phases = models.JSONField(
+        default=dict, help_text="Milliseconds by phase, and what the job waited for before."
+    )
 
     class Meta:
         constraints: ClassVar = [

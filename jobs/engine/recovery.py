@@ -1,0 +1,43 @@
+"""Takes running jobs back whose worker has stopped reporting."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from typing import TYPE_CHECKING
+
+import asyncpg
+
+from jobs.engine import statements
+from jobs.errors import WorkerLost
+
+if TYPE_CHECKING:
+    from jobs.engine.announce import Announcer
+
+logger = logging.getLogger(__name__)
+
+LOST = inspect.cleandoc(WorkerLost.__doc__ or "")
+LOOKS_PER_LEASE = 6
+
+
+async def recover_lost(
+    pool: asyncpg.Pool, announcer: Announcer, *, lease: float, crash_limit: int
+) -> None:
+    """Queue lost jobs again until cancelled, or fail those that took `crash_limit` workers down.
+
+    `lease` in seconds. Every worker looks: each job is taken back once.
+    """
+    while True:
+        await asyncio.sleep(lease / LOOKS_PER_LEASE)
+        try:
+            lost = await pool.fetch(statements.RECOVER, lease, crash_limit, LOST)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            logger.warning("lost jobs could not be looked for: %s", error)
+            continue
+        announcer.changed((row["client_id"], row["id"], row["batch_id"]) for row in lost)
+        for row in lost:
+            logger.warning(
+                "job %s: its worker was lost in attempt %d, now %s",
+                *(row["id"], row["attempt"], row["state"]),
+            )

@@ -1,0 +1,42 @@
+"""The truth, in PostgreSQL."""
+
+from jobs.models.clients import ApiKey, Client
+from jobs.models.domains import Domain
+from jobs.models.idempotency import KeptAnswer
+from jobs.models.ids import new_id
+from jobs.models.jobs import (
+    HOST_IN_URL,
+    TERMINAL,
+    Attempt,
+    Batch,
+    Hold,
+    Job,
+    Priority,
+    Result,
+    State,
+)
+from jobs.models.schedules import Missed, Schedule
+from jobs.models.webhooks import Delivery, DeliveryAttempt, EventType, WebhookEndpoint
+
+__all__ = [
+    "HOST_IN_URL",
+    "TERMINAL",
+    "ApiKey",
+    "Attempt",
+    "Batch",
+    "Client",
+    "Delivery",
+    "DeliveryAttempt",
+    "Domain",
+    "EventType",
+    "Hold",
+    "Job",
+    "KeptAnswer",
+    "Missed",
+    "Priority",
+    "Result",
+    "Schedule",
+    "State",
+    "WebhookEndpoint",
+    "new_id",
+]

@@ -1,0 +1,85 @@
+"""A worker's view of the queue, for tests: claims and commits without a network."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+from django.db import connection
+from pgqueuer.domain.types import QueueEntrypoint, QueueManagerId
+from pgqueuer.ports.repository import EntrypointExecutionParameter
+from uuid_utils.compat import uuid4
+
+from jobs.engine.announce import Announcer
+from jobs.engine.batcher import Content, Outcome, ResultBatcher
+from jobs.engine.database import create_pool
+from jobs.engine.recovery import LOST
+from jobs.engine.repository import ClaimingQueries, Limits
+from jobs.engine.statements import ENTRYPOINT, RECOVER, RENEW
+
+LEASE = timedelta(seconds=30)
+NO_LIMITS = Limits(domain=0, domain_delay=0, client=0)
+
+
+async def new_announcer():
+    return Announcer()
+
+
+class Engine:
+    """One worker's view of the queue, without a network; its loop runs only inside a call."""
+
+    def __init__(self, name, limits=NO_LIMITS):
+        self.loop = asyncio.new_event_loop()
+        self.pool = self.loop.run_until_complete(create_pool(min_size=1, max_size=1))
+        # Nobody sends what is announced here: these tests look at the database.
+        announcer = self.loop.run_until_complete(new_announcer())
+        self.queries = ClaimingQueries(
+            self.pool, worker=name, limits=limits, live=(), announcer=announcer
+        )
+        self.batcher = ResultBatcher(self.pool, announcer, window=0)
+        self.writer = self.loop.create_task(self.batcher.run())
+        self.id = QueueManagerId(uuid4())
+        # What is drawn by lot is drawn alike in every run.
+        self.execute("SELECT setseed(0.5)")
+
+    def execute(self, statement, *arguments):
+        return self.loop.run_until_complete(self.pool.fetch(statement, *arguments))
+
+    def claim(self, most=10):
+        entrypoints = {QueueEntrypoint(ENTRYPOINT): EntrypointExecutionParameter(0)}
+        jobs = self.loop.run_until_complete(
+            self.queries.dequeue(most, entrypoints, self.id, None, LEASE)
+        )
+        return [self.queries.take(job.id) for job in jobs]
+
+    def renew(self, *claims):
+        arguments = zip(*((c.engine_id, c.job_id, c.token) for c in claims), strict=True)
+        return [row["id"] for row in self.execute(RENEW, *arguments)]
+
+    def recover(self, lease=0.0, crash_limit=3):
+        """Take back what has had no lease for so many seconds."""
+        return [row["id"] for row in self.execute(RECOVER, lease, crash_limit, LOST)]
+
+    def commit(self, *outcomes):
+        async def all_of_them():
+            return await asyncio.gather(*(self.batcher.commit(outcome) for outcome in outcomes))
+
+        return self.loop.run_until_complete(all_of_them())
+
+    def close(self):
+        self.writer.cancel()
+        self.loop.run_until_complete(self.pool.close())
+        self.loop.close()
+
+
+def success(claim, html="<p>", phases=None):
+    return Outcome(
+        claim,
+        "succeeded",
+        content=Content("http://example.com/", 200, datetime.now(UTC), {"html": html}),
+        phases=phases or {},
+    )
+
+
+def leases():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT status::text FROM pgqueuer")
+        return [status for (status,) in cursor.fetchall()]

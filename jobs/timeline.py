@@ -1,0 +1,96 @@
+"""What a job has been through, and what it waits for now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import Q
+from django.utils import timezone
+
+from jobs.conf import job_settings
+from jobs.models import Attempt, Domain, Hold, Job, State
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+# In the order in which they happen; in milliseconds on every attempt that got so far.
+PHASES = ("slot", "robots", "dns", "connect", "tls", "first_byte", "download", "parse", "commit")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened at a moment; `details` depend on `name`."""
+
+    at: datetime
+    name: str
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+def timeline_of(job: Job) -> list[Event]:
+    """A job's story, oldest first; what has a duration carries it as `milliseconds`."""
+    attempts = list(Attempt.objects.filter(job=job).order_by("number"))
+    events = [Event(job.created_at, "accepted")]
+    for attempt in attempts:
+        events += [claimed(attempt), ended(attempt)]
+    if job.state == State.RUNNING and job.started_at:
+        events.append(
+            Event(job.started_at, "claimed", {"attempt": job.attempt, "worker": job.worker})
+        )
+    if job.finished_at:
+        events.append(Event(job.finished_at, str(job.state)))
+    if job.pruned_at:
+        events.append(Event(job.pruned_at, "result_pruned"))
+    return events
+
+
+def claimed(attempt: Attempt) -> Event:
+    """The begin of an attempt, with how long the job was ready before, and what it waited for."""
+    details = {"attempt": attempt.number, "worker": attempt.worker}
+    if "queued" in attempt.phases:
+        details |= {
+            "waited_for": attempt.phases["queued_for"],
+            "milliseconds": attempt.phases["queued"],
+        }
+    return Event(attempt.started_at, "claimed", details)
+
+
+def ended(attempt: Attempt) -> Event:
+    """The end of an attempt, with the milliseconds of each phase that it got to."""
+    phases = {name: attempt.phases[name] for name in PHASES if name in attempt.phases}
+    took = 1000 * (attempt.finished_at - attempt.started_at).total_seconds()
+    details: dict[str, Any] = {"attempt": attempt.number, "milliseconds": took, "phases": phases}
+    if attempt.error_code:
+        details["error"] = {"code": attempt.error_code, "message": attempt.error_message}
+    return Event(attempt.finished_at, "attempt_ended", details)
+
+
+def waits_for(job: Job) -> dict[str, Any] | None:
+    """What keeps a queued job from running now; None when it is not queued.
+
+    `reason` is scheduled, retry, off_peak, domain, quota or workers; `until` a moment, if known.
+    """
+    if job.state != State.QUEUED:
+        return None
+    if job.hold != Hold.NONE:
+        return {"reason": job.hold, "until": job.run_at}
+    domain = Domain.objects.filter(host=job.host).first()
+    if domain and domain.next_at > timezone.now():
+        return {"reason": "domain", "until": domain.next_at}
+    if _is_full(running={"host": job.host}, limit=_domain_limit(domain)):
+        return {"reason": "domain", "until": None}
+    limit = job.client.max_running or job_settings().client_concurrency
+    if _is_full(running={"client": job.client_id}, limit=limit):
+        return {"reason": "quota", "until": None}
+    return {"reason": "workers", "until": None}
+
+
+def _domain_limit(domain: Domain | None) -> int:
+    if domain is not None and domain.concurrency is not None:
+        return domain.concurrency
+    return job_settings().domain_concurrency
+
+
+def _is_full(*, running: dict[str, Any], limit: int) -> bool:
+    """Whether as many jobs run as may; a limit of 0 is none."""
+    return 0 < limit <= Job.objects.filter(Q(**running), state=State.RUNNING).count()
