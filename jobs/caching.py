@@ -29,6 +29,9 @@ COUNTED = Policy(ttl=10, local_ttl=10)
 CONFIGURATION = Policy(ttl=3600, local_ttl=300, remote=False)
 KNOWN_KEY = Policy(ttl=300, stale_for=0, negative_ttl=5, local_ttl=5)
 
+# RFC 9309, section 2.4: not older than a day.
+ROBOTS_TXT = Policy(ttl=86_400, local_ttl=300)
+
 API_KEYS_TAG = "api-keys"
 
 
@@ -43,6 +46,7 @@ BATCHES = TieredCache("batch", LISTED)
 LISTINGS = TieredCache("jobs", LISTED)
 STATISTICS = TieredCache("statistics", COUNTED)
 SCHEMA = TieredCache("schema", CONFIGURATION)
+ROBOTS = TieredCache("robots", ROBOTS_TXT)
 API_KEYS = TieredCache("api-key", KNOWN_KEY)
 
 

@@ -101,7 +101,7 @@ def cancel_jobs(
 
     Queued jobs end at once. So do running ones: their workers stop fetching when they hear of it.
     """
-    parameters = {"client": client.id, "jobs": list(jobs), "batch": batch}
+    parameters: dict[str, Any] = {"client": client.id, "jobs": list(jobs), "batch": batch}
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute(statements.CANCEL, parameters)

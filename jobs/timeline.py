@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 # In the order in which they happen; in milliseconds on every attempt that got so far.
-PHASES = ("slot", "robots", "dns", "connect", "tls", "first_byte", "download", "parse", "commit")
+PHASES = (
+    *("slot", "robots", "wait", "dns", "connect", "tls", "first_byte", "download", "parse"),
+    "commit",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The practice site's misbehaviour: delays, errors, redirects, sizes, drips, broken answers."""
+"""The practice site's misbehaviour: delays, errors, redirects, sizes, broken answers, walls."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from aiohttp import web
 
 from loadtests.site_pages import HTML
+from loadtests.site_walls import WALLS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -71,6 +72,8 @@ class Knobs:
             "echo": self._echo,
             "close": self._close,
             "hang": self._hang,
+            "wall": self._wall,
+            "empty": self._empty,
         }
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -143,6 +146,19 @@ class Knobs:
         """`/hang`: no answer for ten minutes."""
         await asyncio.sleep(MAX_HANG)
         raise web.HTTPGatewayTimeout
+
+    async def _wall(self, request: web.BaseRequest, argument: str) -> web.Response:
+        """`/wall/NAME`: a bot wall of `site_walls`, at any path below it too."""
+        wall = WALLS.get(argument.partition("/")[0])
+        if wall is None:
+            raise web.HTTPNotFound
+        headers = {"Content-Type": wall.content_type, **wall.headers}
+        return web.Response(status=wall.status, headers=headers, text=wall.body)
+
+    async def _empty(self, request: web.BaseRequest, argument: str) -> web.Response:
+        """`/empty`: a page that shows nothing; `/empty/blank`: not even markup."""
+        body = "" if argument == "blank" else "<!doctype html><title>Shop</title><div id=app></div>"
+        return web.Response(text=body, content_type="text/html")
 
 
 async def _start(request: web.BaseRequest, size: int) -> web.StreamResponse:

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 import pytest
 import requests
 
+from jobs.models import Client
 from tests.support import ROOT, Api
 
 pytestmark = [pytest.mark.xdist_group("service"), pytest.mark.django_db(transaction=True)]
@@ -154,6 +155,39 @@ def test_a_worker_that_is_told_to_stop_finishes_what_it_runs(api, start_worker, 
         assert time.monotonic() < started + 20
     assert worker.stop() == 0
     assert api.get(f"/api/v1/jobs/{job_id}").json()["status"] == "succeeded"
+
+
+def test_a_running_scrape_is_cancelled_and_stops(api, start_worker, site):
+    worker = start_worker()
+    job_id = api.submit(f"{site}/hang")
+    started = time.monotonic()
+    while api.get(f"/api/v1/jobs/{job_id}").json()["status"] == "queued":
+        assert time.monotonic() < started + 20
+    assert api.post(f"/api/v1/jobs/{job_id}/cancel", None).json()["status"] == "cancelled"
+    worker.wait_for("1 scrapes were cancelled")
+    assert worker.stop() == 0
+    timeline = api.get(f"/api/v1/jobs/{job_id}/timeline").json()["events"]
+    assert [event["event"] for event in timeline][-1] == "cancelled"
+
+
+def test_what_robots_txt_disallows_is_not_fetched_unless_the_client_may(api, worker, site):
+    denied = api.finished(api.submit(f"{site}/private/page"))
+    assert denied["error"]["code"] == "robots_denied"
+    Client.objects.filter(id=api.tenant.client.id).update(ignores_robots=True)
+    allowed = api.finished(api.submit(f"{site}/private/page"))
+    assert allowed["error"]["code"] == "http_4xx"
+
+
+def test_a_timeline_tells_where_the_time_of_a_scrape_went(api, worker, site):
+    job_id = api.submit(f"{site}/catalogue/page-1?delay=0.05")
+    api.finished(job_id)
+    events = api.get(f"/api/v1/jobs/{job_id}/timeline").json()["events"]
+    assert [event["event"] for event in events] == [
+        *("accepted", "claimed", "attempt_ended", "succeeded")
+    ]
+    phases = events[2]["phases"]
+    assert phases["first_byte"] >= 50
+    assert {"slot", "robots", "download", "parse", "commit"} <= phases.keys()
 
 
 def test_a_worker_whose_output_nobody_reads_any_more_still_stops(database_url):

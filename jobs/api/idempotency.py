@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from rest_framework.request import Request
     from rest_framework.response import Response
 
+    from jobs.models import Client
+
 F = TypeVar("F", bound="Callable[..., Any]")
 
 HEADER = "Idempotency-Key"
@@ -55,7 +57,7 @@ def idempotent(method: F) -> F:
 
 
 def _once(request: Request, key: str, answer: Callable[[], Response]) -> HttpResponse:
-    client = request.auth
+    client = cast("Client", request.auth)
     fingerprint = fingerprint_of(request)
     with transaction.atomic():
         with connection.cursor() as cursor:
@@ -81,7 +83,8 @@ def _once(request: Request, key: str, answer: Callable[[], Response]) -> HttpRes
 
 def fingerprint_of(request: Request) -> bytes:
     """What makes a request the same as another: method, path and body."""
-    body = request.data if isinstance(request.data, bytes) else b""
+    data: object = request.data
+    body = data if isinstance(data, bytes) else b""
     return hashlib.sha256(f"{request.method} {request.path}\n".encode() + body).digest()
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from jobs.engine.announce import Announcer
+    from jobs.engine.phases import Phases
     from jobs.engine.repository import Claim
 
 logger = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ class Outcome:
     content: Content | None = None
     error: ScrapeError | None = None
     delay: float = 0.0
-    phases: dict[str, Any] = field(default_factory=dict)
+    phases: Phases | None = None
 
     def row(self) -> tuple[Any, ...]:
         """The parameters of `statements.COMMIT` for this outcome."""
@@ -71,7 +72,7 @@ class Outcome:
             formats.get("text"),
             _json(formats.get("links")),
             _json(formats.get("metadata")),
-            orjson.dumps(self.phases).decode(),
+            orjson.dumps(self.phases.document() if self.phases else {}).decode(),
         )
 
 

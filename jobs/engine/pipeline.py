@@ -10,20 +10,22 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from jobs.engine.batcher import Content, Outcome, ResultBatcher
+from jobs.engine.phases import Phases
 from jobs.errors import ScrapeError, UnreadableDocument
-from jobs.extraction import ExtractionSpec, build_result, compile_spec, decode_html
+from jobs.extraction import ExtractionSpec, build_result, check_result, compile_spec, decode_html
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from uuid import UUID
 
+    from jobs.engine.domains import HostReports
     from jobs.engine.repository import Claim
+    from jobs.engine.robots import RobotsGate
     from jobs.extraction import Extractor
     from jobs.fetching import Fetcher, Page
 
 logger = logging.getLogger(__name__)
 
-FIRST_RETRY = 2.0
 LONGEST_RETRY = 300.0
 LONGEST_WAIT_ASKED = 3600.0
 READABLE = ("text/", "application/xhtml", "application/xml", "application/json", "application/rss")
@@ -37,6 +39,8 @@ class Pipeline:
     """
 
     fetcher: Fetcher
+    robots: RobotsGate
+    hosts: HostReports
     batcher: ResultBatcher
     slots: asyncio.Semaphore
     live: dict[int, Claim] = field(default_factory=dict)
@@ -105,30 +109,42 @@ class Pipeline:
             self._void.discard(claim.job_id)
 
     async def _attempt(self, claim: Claim) -> Outcome:
+        phases = Phases(claim)
         try:
             async with self.slots:
+                phases.ended("slot")
+                if not claim.ignores_robots:
+                    await self.robots.check(claim.url, claim.host)
+                    phases.ended("robots")
                 page = await self.fetcher.fetch(claim.url, timeout=claim.timeout)
-                return Outcome(claim, "succeeded", content=read(page, claim))
+                phases.add(page.phases)
+                content = read(page, claim)
+                phases.ended("parse")
         except ScrapeError as error:
-            return failure(claim, error)
+            phases.add(error.phases)
+            self.hosts.failed(claim, error)
+            return failure(claim, error, phases)
         except Exception:
             logger.exception("job %s: unexpected failure", claim.job_id)
-            return failure(claim, ScrapeError())
+            return failure(claim, ScrapeError(), phases)
+        if claim.watched:
+            self.hosts.succeeded(claim.host)
+        return Outcome(claim, "succeeded", content=content, phases=phases)
 
 
 def read(page: Page, claim: Claim) -> Content:
     """Extract what the job asked for.
 
-    Raises UnreadableDocument when the page is neither text nor markup.
+    Raises UnreadableDocument when the page is neither text nor markup, EmptyPage and
+    ExtractionEmpty when there is nothing in it.
     """
     if page.content_type and not page.content_type.startswith(READABLE):
         raise UnreadableDocument(f"The document is {page.content_type}, which cannot be read.")
-    formats = build_result(
-        decode_html(page.body, page.charset),
-        url=page.url,
-        extractor=extractor_of(claim.extract) if claim.extract else None,
-        formats=claim.formats,
-    )
+    html = decode_html(page.body, page.charset)
+    extractor = extractor_of(claim.extract) if claim.extract else None
+    formats = build_result(html, url=page.url, extractor=extractor, formats=claim.formats)
+    if extractor is None or not extractor.allows_empty:
+        check_result(formats, html, page.content_type)
     return Content(page.url, page.status, page.fetched_at, formats)
 
 
@@ -138,17 +154,16 @@ def extractor_of(spec: str) -> Extractor:
     return compile_spec(ExtractionSpec.model_validate_json(spec))
 
 
-def failure(claim: Claim, error: ScrapeError) -> Outcome:
+def failure(claim: Claim, error: ScrapeError, phases: Phases | None = None) -> Outcome:
     """Failed for good, or queued again after a backoff when that can help."""
     if error.permanent or claim.attempt >= claim.max_attempts:
-        return Outcome(claim, "failed", error=error)
-    return Outcome(
-        claim, "queued", error=error, delay=retry_delay(claim.attempt, error.retry_after)
-    )
+        return Outcome(claim, "failed", error=error, phases=phases)
+    delay = retry_delay(claim.attempt, error)
+    return Outcome(claim, "queued", error=error, delay=delay, phases=phases)
 
 
-def retry_delay(attempt: int, retry_after: float | None = None) -> float:
+def retry_delay(attempt: int, error: ScrapeError) -> float:
     """Seconds before the next attempt: exponential with jitter, or longer when the target asks."""
-    backoff = min(FIRST_RETRY * 2.0 ** (attempt - 1), LONGEST_RETRY)
+    backoff = min(error.backoff * 2.0 ** (attempt - 1), LONGEST_RETRY)
     jittered = backoff * random.uniform(0.5, 1.0)
-    return max(jittered, min(retry_after or 0.0, LONGEST_WAIT_ASKED))
+    return max(jittered, min(error.retry_after or 0.0, LONGEST_WAIT_ASKED))

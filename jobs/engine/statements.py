@@ -173,3 +173,54 @@ FROM wanted
 WHERE job.id = wanted.id
 RETURNING job.id, job.batch_id
 """
+
+# Parallel arrays, one element a host: successes, troubles, whether it throttles, seconds it asks us
+# to wait, its crawl delay. $7: troubles that open the breaker, the first and the longest pause of
+# the breaker, the first and the longest penalty. Gives the hosts whose breaker opens.
+REPORT_HOSTS = """
+WITH told AS (
+    SELECT * FROM unnest(
+        $1::text[], $2::int[], $3::int[], $4::bool[], $5::float8[], $6::float8[]
+    ) AS told (host, successes, troubles, throttled, retry_after, crawl_delay)
+), judged AS (
+    SELECT told.host, told.throttled, told.retry_after, told.successes > 0 AS well,
+        coalesce(told.crawl_delay, domain.crawl_delay, 0) AS crawl_delay,
+        CASE WHEN told.successes > 0 THEN 0
+             ELSE coalesce(domain.failures, 0) + told.troubles END AS failures,
+        CASE WHEN told.throttled
+             THEN least(greatest(2 * coalesce(domain.penalty, 0), ($7::float8[])[4]),
+                        ($7::float8[])[5])
+             WHEN told.successes > 0 AND domain.penalty >= 0.1 THEN domain.penalty / 2
+             WHEN told.successes > 0 THEN 0
+             ELSE coalesce(domain.penalty, 0) END AS penalty,
+        coalesce(domain.opened, 0) AS opened,
+        told.successes = 0 AND told.troubles > 0 AND coalesce(domain.next_at, now()) <= now()
+            AND (coalesce(domain.opened, 0) > 0
+                 OR coalesce(domain.failures, 0) + told.troubles >= ($7::float8[])[1]) AS opens
+    FROM told LEFT JOIN jobs_domain domain ON domain.host = told.host
+), written AS (
+    INSERT INTO jobs_domain AS domain
+        (host, crawl_delay, penalty, failures, opened, next_at, updated_at)
+    SELECT host, crawl_delay, penalty, failures,
+        CASE WHEN well THEN 0 WHEN opens THEN opened + 1 ELSE opened END,
+        now() + make_interval(secs => greatest(
+            retry_after,
+            CASE WHEN throttled THEN penalty ELSE 0 END,
+            CASE WHEN opens THEN least(($7::float8[])[2] * 2 ^ least(opened, 20), ($7::float8[])[3])
+                 ELSE 0 END
+        )),
+        now()
+    FROM judged
+    WHERE failures > 0 OR penalty > 0 OR crawl_delay > 0
+        OR EXISTS (SELECT FROM jobs_domain domain WHERE domain.host = judged.host)
+    ORDER BY host
+    ON CONFLICT (host) DO UPDATE
+    SET crawl_delay = excluded.crawl_delay, penalty = excluded.penalty,
+        failures = excluded.failures, opened = excluded.opened,
+        next_at = greatest(domain.next_at, excluded.next_at), updated_at = excluded.updated_at
+    RETURNING domain.host, domain.next_at
+)
+SELECT written.host, written.next_at
+FROM written JOIN judged ON judged.host = written.host
+WHERE judged.opens
+"""

@@ -18,12 +18,14 @@ from cachelayer.layer import clients_by_loop
 from jobs.engine.announce import Announcer
 from jobs.engine.batcher import ResultBatcher
 from jobs.engine.database import create_pool
+from jobs.engine.domains import HostReports
 from jobs.engine.ends import abandon_ended
 from jobs.engine.lease import keep_leases
 from jobs.engine.memory import tune_memory
 from jobs.engine.pipeline import Pipeline
 from jobs.engine.recovery import recover_lost
 from jobs.engine.repository import ClaimingQueries, Limits
+from jobs.engine.robots import RobotsGate
 from jobs.engine.statements import ENTRYPOINT
 from jobs.fetching import AddressPolicy, Fetcher
 
@@ -66,9 +68,15 @@ class Worker:
         )
         try:
             async with fetcher:
-                batcher = ResultBatcher(pool, Announcer())
-                slots = asyncio.Semaphore(self.concurrency)
-                await self._serve(Pipeline(fetcher, batcher, slots), pool)
+                hosts = HostReports(pool)
+                pipeline = Pipeline(
+                    fetcher,
+                    RobotsGate(fetcher, hosts, user_agent=self.settings.user_agent),
+                    hosts,
+                    ResultBatcher(pool, Announcer()),
+                    asyncio.Semaphore(self.concurrency),
+                )
+                await self._serve(pipeline, pool)
         finally:
             pool.terminate()
         self.report("worker stopped")
@@ -82,6 +90,7 @@ class Worker:
             background = [
                 tasks.create_task(pipeline.batcher.run()),
                 tasks.create_task(pipeline.batcher.announcer.run()),
+                tasks.create_task(pipeline.hosts.run()),
                 tasks.create_task(abandon_ended(pool, pipeline)),
                 tasks.create_task(keep_leases(pool, pipeline, self.settings.lease)),
                 tasks.create_task(

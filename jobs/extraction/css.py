@@ -88,9 +88,10 @@ class _Other(NamedTuple):
 class Extractor:
     """A compiled spec; holds no state of a document, so it can be kept and shared."""
 
-    __slots__ = ("_plan", "_read", "_selector", "_swept")
+    __slots__ = ("_plan", "_read", "_selector", "_swept", "allows_empty")
 
-    def __init__(self, selector: str, fields: Sequence[Field]) -> None:
+    def __init__(self, selector: str, fields: Sequence[Field], *, allows_empty: bool) -> None:
+        self.allows_empty = allows_empty
         self._selector = selector
         self._plan = _plan(fields)
         self._read = _record(fields)
@@ -146,7 +147,8 @@ def _has_value(record: dict[str, Any]) -> bool:
 
 def compile_spec(spec: ExtractionSpec) -> Extractor:
     """Compile once, extract many times."""
-    return Extractor(spec.base_selector, (*spec.base_fields, *spec.fields))
+    fields = (*spec.base_fields, *spec.fields)
+    return Extractor(spec.base_selector, fields, allows_empty=spec.allow_empty)
 
 
 def _plan(fields: Sequence[Field]) -> tuple[_Plain | _Other, ...]:

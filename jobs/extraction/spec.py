@@ -118,13 +118,15 @@ Fields = Annotated[tuple[Field, ...], AfterValidator(check_not_empty)]
 class ExtractionSpec(_Model):
     """A record for each element that `baseSelector` matches, in document order.
 
-    `baseFields` come first in a record and are otherwise fields like the rest.
+    `baseFields` come first in a record and are otherwise fields like the rest. Finding no record
+    is a failure, unless `allowEmpty` says that there may be none.
     """
 
     name: Name | None = None
     base_selector: Selector = Key(alias="baseSelector")
     base_fields: tuple[Field, ...] = Key(default=(), alias="baseFields")
     fields: Fields
+    allow_empty: bool = Key(default=False, alias="allowEmpty")
 
     @model_validator(mode="before")
     @classmethod

@@ -2,6 +2,7 @@
 
 from jobs.fetching.client import DEFAULT_MAX_BYTES, MAX_REDIRECTS, Fetcher, Page
 from jobs.fetching.guard import AddressPolicy, AllowedTarget
+from jobs.fetching.robots import RobotsRules, fetch_robots, origin_of, parse_robots
 from jobs.fetching.urls import MAX_URL_LENGTH, check_url
 
 __all__ = [
@@ -12,5 +13,9 @@ __all__ = [
     "AllowedTarget",
     "Fetcher",
     "Page",
+    "RobotsRules",
     "check_url",
+    "fetch_robots",
+    "origin_of",
+    "parse_robots",
 ]

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
 import aiohttp
 
-from jobs.errors import (
-    FetchTimeout,
-    TooLarge,
-    TooManyRedirects,
-    UnreadableDocument,
-)
+from jobs.errors import FetchTimeout, TooManyRedirects
+from jobs.fetching.bodies import read_beginning, read_body
 from jobs.fetching.connector import guarded_connector
-from jobs.fetching.failures import connection_error, status_error
+from jobs.fetching.failures import connection_error, refusal, wall_error
+from jobs.fetching.phases import Stopwatch
 from jobs.fetching.urls import check_url, join_url
 
 if TYPE_CHECKING:
@@ -32,8 +29,6 @@ DEFAULT_MAX_BYTES = 10 * 1024 * 1024
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _ACCEPT = "text/html,application/xhtml+xml,application/json;q=0.9,*/*;q=0.8"
-# What the parser decodes; it hands on a chain of codings, or an unknown one, as it came.
-_CODINGS = frozenset({"", "identity", "gzip", "deflate", "br", "zstd"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +36,8 @@ class Page:
     """A final answer: the URL after redirects and the body freed of its content coding.
 
     `content_type` is the media type without parameters, lower-case; `charset` is its charset
-    parameter as sent, if any. A 3xx answer that leads nowhere has an empty body.
+    parameter as sent, if any. A 3xx answer that leads nowhere has an empty body. `phases` are
+    milliseconds over all hops: see `jobs.fetching.phases`.
     """
 
     url: str
@@ -50,6 +46,12 @@ class Page:
     charset: str | None
     body: bytes
     fetched_at: datetime
+    phases: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def reused(self) -> bool:
+        """Whether pooled connections served every hop."""
+        return "connect" not in self.phases
 
 
 class Fetcher:
@@ -108,21 +110,30 @@ class Fetcher:
             await self._session.close()
             await self._resolver.close()
 
-    async def fetch(self, url: str, *, timeout: float) -> Page:  # noqa: ASYNC109 a job's own
+    async def fetch(
+        self,
+        url: str,
+        *,
+        timeout: float,  # noqa: ASYNC109 a job's own
+        first_bytes: int | None = None,
+    ) -> Page:
         """GET `url` and return the final answer, at most 10 redirects away.
 
         `timeout` is in seconds and covers everything from waiting for a connection to the last
-        byte. Raises a `jobs.errors.ScrapeError` for every failure, 4xx and 5xx included.
+        byte. `first_bytes` asks for the beginning of the document: what is longer is cut off
+        there instead of being refused. Raises a `jobs.errors.ScrapeError` for every failure,
+        4xx, 5xx and bot walls included, with the phases it got through.
         """
-        try:
-            async with asyncio.timeout(timeout):
-                return await self._follow(check_url(url))
-        except TimeoutError as error:
-            raise FetchTimeout(f"The target did not answer within {timeout:g} s.") from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise connection_error(error) from error
+        with Stopwatch() as watch:
+            try:
+                async with asyncio.timeout(timeout):
+                    return await self._follow(check_url(url), watch, first_bytes)
+            except TimeoutError as error:
+                raise FetchTimeout(f"The target did not answer within {timeout:g} s.") from error
+            except (aiohttp.ClientError, OSError) as error:
+                raise connection_error(error) from error
 
-    async def _follow(self, url: URL) -> Page:
+    async def _follow(self, url: URL, watch: Stopwatch, first_bytes: int | None) -> Page:
         if self._session is None:
             raise RuntimeError("the fetcher is used outside its `async with` block")
         for _ in range(MAX_REDIRECTS + 1):
@@ -130,39 +141,34 @@ class Fetcher:
             async with self._session.get(url, allow_redirects=False) as response:
                 location = response.headers.get("Location")
                 if response.status not in _REDIRECTS or not location:
-                    return await self._read(response)
+                    watch.enter("download")
+                    return await self._read(response, watch, first_bytes)
+            watch.enter("wait")
             url = join_url(url, location)
         raise TooManyRedirects
 
-    async def _read(self, response: aiohttp.ClientResponse) -> Page:
+    async def _read(
+        self, response: aiohttp.ClientResponse, watch: Stopwatch, first_bytes: int | None
+    ) -> Page:
         if response.status >= 400:
-            raise status_error(response.status, response.headers)
+            raise await refusal(response)
+        body = b""
+        if response.status < 300:
+            body = await (
+                read_body(response, self._max_bytes)
+                if first_bytes is None
+                else read_beginning(response, first_bytes)
+            )
+        content_type = response.content_type if "Content-Type" in response.headers else ""
+        wall = wall_error(response.status, response.headers, content_type, body)
+        if wall is not None:
+            raise wall
         return Page(
             url=str(response.url),
             status=response.status,
-            content_type=response.content_type if "Content-Type" in response.headers else "",
+            content_type=content_type,
             charset=response.charset,
-            body=b"" if response.status >= 300 else await self._read_body(response),
+            body=body,
             fetched_at=datetime.now(UTC),
+            phases=watch.read(),
         )
-
-    async def _read_body(self, response: aiohttp.ClientResponse) -> bytes:
-        coding = ",".join(response.headers.getall("Content-Encoding", ())).lower()
-        if coding not in _CODINGS:
-            raise UnreadableDocument("The document has an unsupported Content-Encoding.")
-        if (response.content_length or 0) > self._max_bytes:
-            raise self._too_large()
-        blocks = []
-        room = self._max_bytes
-        # Blocks come decoded and bounded: a bomb is noticed long before it has unfolded.
-        content = response.content
-        while not content.at_eof():
-            block = await content.readany()
-            room -= len(block)
-            if room < 0:
-                raise self._too_large()
-            blocks.append(block)
-        return blocks[0] if len(blocks) == 1 else b"".join(blocks)
-
-    def _too_large(self) -> TooLarge:
-        return TooLarge(f"The document is larger than {self._max_bytes:,} bytes.")

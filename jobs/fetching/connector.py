@@ -9,15 +9,21 @@ from __future__ import annotations
 
 import errno
 import socket
+import ssl
+from functools import cache
 from typing import TYPE_CHECKING
 
 from aiohttp import TCPConnector
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from jobs.errors import BlockedTarget
+from jobs.fetching.phases import enter
 
 if TYPE_CHECKING:
     from aiohappyeyeballs import AddrInfoType
+    from aiohttp import ClientRequest, ClientTimeout
+    from aiohttp.connector import Connection
+    from aiohttp.tracing import Trace
 
     from jobs.fetching.guard import AddressPolicy
 
@@ -35,14 +41,47 @@ def guarded_connector(
     def open_socket(addr_info: AddrInfoType) -> socket.socket:
         family, kind, protocol, _, address = addr_info
         _check(policy, address[0], address[1])
+        enter("connect")
         return socket.socket(family, kind, protocol)
 
-    return TCPConnector(
+    return _TimedConnector(
         limit=limit,
         limit_per_host=limit_per_host,
         resolver=_CheckedResolver(policy, resolver),
         socket_factory=open_socket,
+        ssl=tls_context(),
     )
+
+
+@cache  # reading the system's certificates takes longer than many a fetch
+def tls_context() -> ssl.SSLContext:
+    """What aiohttp would use, the system's certificates and host names checked, but timed."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(("http/1.1",))
+    context.sslobject_class = _TimedTLS
+    return context
+
+
+class _TimedTLS(ssl.SSLObject):
+    """Its handshake, many small steps, is the only sign that TCP is done and TLS begins."""
+
+    def do_handshake(self) -> None:
+        enter("tls")
+        super().do_handshake()
+
+
+class _TimedConnector(TCPConnector):
+    """Says when a connection, pooled or new, is handed out."""
+
+    async def connect(
+        self,
+        req: ClientRequest,
+        traces: list[Trace],
+        timeout: ClientTimeout,  # noqa: ASYNC109 aiohttp's
+    ) -> Connection:
+        connection = await super().connect(req, traces, timeout)
+        enter("first_byte")
+        return connection
 
 
 class _CheckedResolver(AbstractResolver):
@@ -55,7 +94,9 @@ class _CheckedResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
+        enter("dns")
         answers = await self._inner.resolve(host, port, family)
+        enter("wait")
         if not answers:
             raise OSError(None, "the name has no address")
         for answer in answers:

@@ -5,6 +5,7 @@ Messages are read by clients: they name no resolved address, as aiohttp's own wo
 
 from __future__ import annotations
 
+import asyncio
 import os
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -14,37 +15,78 @@ from typing import TYPE_CHECKING
 import aiohttp
 
 from jobs.errors import (
+    BlockedPage,
     BlockedTarget,
     ClientErrorStatus,
     ConnectionFailed,
     DNSFailure,
     InvalidTarget,
+    Overloaded,
     ScrapeError,
     ServerErrorStatus,
     Throttled,
+    TLSFailure,
+    TransientClientError,
 )
+from jobs.fetching.blocked import MAY_BE_WALLS, READ_FOR_WALLS, find_wall
+from jobs.fetching.bodies import read_beginning
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MAX_RETRY_AFTER = 86_400.0  # seconds; a target does not park a job for longer than a day
 
-# "Too early" and "request timeout" ask for the same request again, later, as 429 does.
-_TRANSIENT_4XX = frozenset({408, 425, 429})
+_WALL_PATIENCE = 2.0  # seconds for the body of a refusal, which is only looked at in passing
+
+_KINDS: dict[int, type[ScrapeError]] = {
+    408: TransientClientError,  # request timeout
+    425: TransientClientError,  # too early
+    429: Throttled,
+    503: Overloaded,
+}
+
+
+async def refusal(response: aiohttp.ClientResponse) -> ScrapeError:
+    """Return the error for an answer whose status is 400 or above."""
+    body = await _peek(response) if response.status in MAY_BE_WALLS else b""
+    wall = wall_error(response.status, response.headers, "", body)
+    return wall or status_error(response.status, response.headers)
+
+
+async def _peek(response: aiohttp.ClientResponse) -> bytes:
+    """The beginning of a refusal's body, or nothing: its status is an answer without it."""
+    try:
+        async with asyncio.timeout(_WALL_PATIENCE):
+            return await read_beginning(response, READ_FOR_WALLS)
+    except (TimeoutError, aiohttp.ClientError, ScrapeError):
+        return b""
+
+
+def wall_error(
+    status: int, headers: Mapping[str, str], content_type: str, body: bytes
+) -> BlockedPage | None:
+    """Return the error for an answer that is a bot wall, None for any other."""
+    wall = find_wall(status, headers, content_type, body)
+    if wall is None:
+        return None
+    return BlockedPage(
+        f"The target showed a bot wall ({wall}) instead of the page. "
+        "Slow down, or ask the site for access.",
+        retry_after=parse_retry_after(headers.get("Retry-After")),
+    )
 
 
 def status_error(status: int, headers: Mapping[str, str]) -> ScrapeError:
-    """Return the error for an answer whose status is 400 or above."""
+    """Return the error for a status of 400 or above."""
     try:
         phrase = f"{status} {HTTPStatus(status).phrase}"
     except ValueError:
         phrase = str(status)
-    message = f"The target answered {phrase}."
-    retry_after = parse_retry_after(headers.get("Retry-After"))
-    if status >= 500:
-        return ServerErrorStatus(message, retry_after=retry_after)
-    kind = Throttled if status in _TRANSIENT_4XX else ClientErrorStatus
-    return kind(message, retry_after=retry_after)
+    default = ServerErrorStatus if status >= 500 else ClientErrorStatus
+    return _KINDS.get(status, default)(
+        f"The target answered {phrase}.",
+        retry_after=parse_retry_after(headers.get("Retry-After")),
+    )
 
 
 def parse_retry_after(value: str | None) -> float | None:
@@ -75,13 +117,20 @@ def connection_error(error: Exception) -> ScrapeError:
         return InvalidTarget()
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return DNSFailure()
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return TLSFailure(_certificate_message(error.certificate_error))
+    if isinstance(error, aiohttp.ClientSSLError):
+        return TLSFailure()
     return ConnectionFailed(_connection_message(error))
+
+
+def _certificate_message(error: Exception) -> str:
+    reason = getattr(error, "verify_message", "")
+    return f"The target's TLS certificate was not accepted: {reason}." if reason else ""
 
 
 def _connection_message(error: Exception) -> str:
     match error:
-        case aiohttp.ClientSSLError() | aiohttp.ClientConnectorCertificateError():
-            return "The TLS connection to the target could not be set up."
         case aiohttp.ClientPayloadError():
             return "The answer broke off or could not be decoded."
         case OSError(errno=int(code)):

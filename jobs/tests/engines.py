@@ -75,7 +75,7 @@ def success(claim, html="<p>", phases=None):
         claim,
         "succeeded",
         content=Content("http://example.com/", 200, datetime.now(UTC), {"html": html}),
-        phases=phases or {},
+        phases=phases,
     )
 
 

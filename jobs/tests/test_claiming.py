@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def engine(transactional_db):
-    engines = []
+    engines: list[Engine] = []
 
     def start(domain=0, domain_delay=0.0, client=0):
         limits = Limits(domain=domain, domain_delay=domain_delay, client=client)
@@ -53,9 +53,9 @@ def test_the_first_of_a_kind_is_claimed_first(engine, mine):
 
 
 def test_priorities_share_by_their_weights_and_none_starves(engine, mine):
-    of_priority = {}
-    for priority in range(4):
-        of_priority |= dict.fromkeys(submit(mine, 100, priority=priority), priority)
+    of_priority = {
+        job_id: priority for priority in range(4) for job_id in submit(mine, 100, priority=priority)
+    }
     shares = Counter(of_priority[claim.job_id] for claim in engine().claim(60))
     assert shares[3] > shares[2] > shares[1] > shares[0] > 0
     assert shares[3] >= 25

@@ -7,13 +7,19 @@ from uuid_utils.compat import uuid4
 
 from jobs.engine.pipeline import failure, read, retry_delay
 from jobs.engine.repository import Claim
-from jobs.errors import BlockedTarget, ConnectionFailed, Throttled, UnreadableDocument
+from jobs.errors import (
+    BlockedTarget,
+    ConnectionFailed,
+    ExtractionEmpty,
+    Throttled,
+    UnreadableDocument,
+)
 from jobs.fetching import Page
 
 EXTRACT = '{"baseSelector": "li", "fields": [{"name": "t", "type": "text"}]}'
 
 
-def new_claim(attempt=1, max_attempts=3, extract=None, formats=("html",)):
+def new_claim(attempt=1, max_attempts=3, extract=None, formats=("html",), timeout=30):
     return Claim(
         engine_id=1,
         job_id=uuid4(),
@@ -26,7 +32,7 @@ def new_claim(attempt=1, max_attempts=3, extract=None, formats=("html",)):
         host="x.example",
         extract=extract,
         formats=formats,
-        timeout=30,
+        timeout=timeout,
         ignores_robots=False,
         watched=False,
         queued_ms=0,
@@ -72,10 +78,25 @@ def test_a_target_that_asks_for_a_pause_gets_it():
 
 
 def test_a_target_cannot_ask_for_an_endless_pause():
-    assert retry_delay(1, retry_after=10**9) <= 3600
+    assert retry_delay(1, Throttled(retry_after=10**9)) <= 3600
 
 
 @pytest.mark.parametrize("attempt", range(1, 20))
 def test_pauses_grow_within_their_bounds(attempt):
-    assert 1 <= retry_delay(attempt) <= 300
-    assert retry_delay(attempt) <= 2 * 2.0 ** (attempt - 1)
+    assert 1 <= retry_delay(attempt, ConnectionFailed()) <= 300
+    assert retry_delay(attempt, ConnectionFailed()) <= 2 * 2.0 ** (attempt - 1)
+
+
+def test_a_cause_that_takes_longer_to_go_away_is_given_longer():
+    assert retry_delay(1, Throttled()) > retry_delay(1, ConnectionFailed())
+
+
+def test_a_spec_that_finds_nothing_fails():
+    with pytest.raises(ExtractionEmpty):
+        read(new_page(b"<p>nothing here</p>"), new_claim(extract=EXTRACT, formats=("data",)))
+
+
+def test_a_spec_may_say_that_nothing_is_all_right():
+    extract = EXTRACT[:-1] + ', "allowEmpty": true}'
+    content = read(new_page(b"<p>nothing</p>"), new_claim(extract=extract, formats=("data",)))
+    assert content.formats == {"data": []}

@@ -201,3 +201,16 @@ async def test_a_knob_that_makes_no_sense_is_a_bad_request(
     client: aiohttp.ClientSession, path: str
 ) -> None:
     assert (await read(client, path))[0] == 400
+
+
+async def test_a_wall_stands_on_every_path_below_its_name(client: aiohttp.ClientSession) -> None:
+    for path in ("/wall/cloudflare", "/wall/cloudflare/robots.txt"):
+        async with client.get(path) as response:
+            assert (response.status, response.headers["cf-mitigated"]) == (403, "challenge")
+            assert b"Just a moment..." in await response.read()
+    assert (await read(client, "/wall/unheard-of"))[0] == 404
+
+
+async def test_an_empty_page_has_a_title_or_nothing_at_all(client: aiohttp.ClientSession) -> None:
+    assert b"<title>" in (await read(client, "/empty"))[1]
+    assert await read(client, "/empty/blank") == (200, b"")

@@ -2,6 +2,7 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
 
@@ -9,6 +10,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
+from jobs.engine.phases import Phases
 from jobs.engine.queue import JobSpec, enqueue
 from jobs.models import Attempt, Delivery, Domain, Job, KeptAnswer, State, WebhookEndpoint
 from jobs.services import submit_batch
@@ -21,7 +23,7 @@ URL = "http://example.com/"
 
 
 def new_spec(**options):
-    return JobSpec(**{"url": URL, "formats": ("html",), "max_attempts": 2, "timeout": 30} | options)
+    return replace(JobSpec(url=URL, formats=("html",), max_attempts=2, timeout=30), **options)
 
 
 @pytest.fixture
@@ -237,12 +239,15 @@ def events(document):
 def test_a_timeline_tells_each_attempt_and_its_phases(get, submit, engine):
     job_id = submit()
     (claim,) = engine.claim()
-    engine.commit(success(claim, phases={"queued": 3.0, "queued_for": "workers", "parse": 1.5}))
+    phases = Phases(replace(claim, queued_ms=3.0, queued_for="workers"))
+    phases.add({"parse": 1.5})
+    engine.commit(success(claim, phases=phases))
     document = get(f"jobs/{job_id}/timeline").json()
     assert events(document) == ["accepted", "claimed", "attempt_ended", "succeeded"]
     _, claimed, ended, _ = document["events"]
     assert (claimed["waited_for"], claimed["milliseconds"]) == ("workers", 3.0)
-    assert ended["phases"] == {"parse": 1.5}
+    assert ended["phases"]["parse"] == 1.5
+    assert list(ended["phases"]) == ["parse", "commit"]
     assert document["waits_for"] is None
 
 

@@ -2,8 +2,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
+import subprocess
+import sys
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,11 +15,15 @@ from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from jobs.fetching import AddressPolicy, Fetcher
+from jobs.fetching.connector import tls_context
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+CERTIFICATE = Path(__file__).parent / "practice.pem"
+ROOT = Path(__file__).parents[3]
 
 
 @dataclass
@@ -23,6 +31,7 @@ class Origin:
     """A server of the test's own: what it was asked, and whether a client left it waiting."""
 
     handler: Handler
+    scheme: str = "http"
     port: int = 0
     requests: list[web.BaseRequest] = field(default_factory=list)
     peers: list[object] = field(default_factory=list)
@@ -30,7 +39,7 @@ class Origin:
     abandoned: asyncio.Event = field(default_factory=asyncio.Event)
 
     def url(self, path: str = "/", host: str = "127.0.0.1") -> str:
-        return f"http://{host}:{self.port}{path}"
+        return f"{self.scheme}://{host}:{self.port}{path}"
 
     @property
     def policy(self) -> AddressPolicy:
@@ -76,18 +85,18 @@ class FakeResolver(AbstractResolver):
 
 
 @pytest.fixture
-async def serve() -> AsyncIterator[Callable[[Handler], Awaitable[Origin]]]:
+async def serve() -> AsyncIterator[Callable[..., Awaitable[Origin]]]:
     """Start servers on free local ports; all are gone after the test."""
     async with AsyncExitStack() as cleanup:
 
-        async def start(handler: Handler) -> Origin:
-            origin = Origin(handler)
+        async def start(handler: Handler, tls: ssl.SSLContext | None = None) -> Origin:
+            origin = Origin(handler, "https" if tls else "http")
             runner = web.ServerRunner(
                 web.Server(origin.answer, handler_cancellation=True), shutdown_timeout=0.1
             )
             await runner.setup()
             cleanup.push_async_callback(runner.cleanup)
-            site = web.TCPSite(runner, "127.0.0.1", 0)
+            site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
             await site.start()
             origin.port = runner.addresses[0][1]
             return origin
@@ -105,3 +114,40 @@ async def fetcher_for() -> AsyncIterator[Callable[..., Awaitable[Fetcher]]]:
             return await cleanup.enter_async_context(Fetcher(**arguments))  # type: ignore[arg-type]
 
         yield make
+
+
+@pytest.fixture
+def server_tls() -> ssl.SSLContext:
+    """TLS for an origin on 127.0.0.1 or shop.test; nobody trusts it unless told to."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE)
+    return context
+
+
+@pytest.fixture
+def trusted_tls(
+    server_tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[ssl.SSLContext]:
+    """The same, and the system trusts it."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+    tls_context.cache_clear()
+    yield server_tls
+    tls_context.cache_clear()
+
+
+@pytest.fixture(scope="package")
+def practice_site() -> Iterator[str]:
+    """The practice site's address, such as `http://127.0.0.1:8801`."""
+    command = [sys.executable, "-m", "loadtests.site", "--port", "0", "--products", "100"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield process.stdout.readline().split()[-1].rstrip("/")
+        process.terminate()
+
+
+@pytest.fixture
+async def practice_fetcher(practice_site: str) -> AsyncIterator[Fetcher]:
+    """A fetcher that may reach the practice site."""
+    policy = AddressPolicy.parse([practice_site.removeprefix("http://")])
+    async with Fetcher(policy, user_agent="tests/1") as fetcher:
+        yield fetcher

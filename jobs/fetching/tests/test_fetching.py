@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 import pytest
 from aiohttp import web
 
-from jobs.errors import ClientErrorStatus, ScrapeError, ServerErrorStatus, Throttled
+from jobs.errors import (
+    ClientErrorStatus,
+    Overloaded,
+    ScrapeError,
+    ServerErrorStatus,
+    Throttled,
+    TransientClientError,
+)
 from jobs.fetching import AddressPolicy, Fetcher
 from jobs.fetching.failures import MAX_RETRY_AFTER, parse_retry_after
 
@@ -151,11 +158,11 @@ async def test_a_redirect_that_leads_nowhere_is_a_final_answer_without_body(
         (404, ClientErrorStatus, True),
         (410, ClientErrorStatus, True),
         (499, ClientErrorStatus, True),
-        (408, Throttled, False),
-        (425, Throttled, False),
+        (408, TransientClientError, False),
+        (425, TransientClientError, False),
         (429, Throttled, False),
         (500, ServerErrorStatus, False),
-        (503, ServerErrorStatus, False),
+        (503, Overloaded, False),
         (599, ServerErrorStatus, False),
     ],
 )

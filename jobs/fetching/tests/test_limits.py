@@ -10,18 +10,21 @@ from aiohttp import web
 from jobs.errors import (
     ConnectionFailed,
     FetchTimeout,
+    TLSFailure,
     TooLarge,
     TooManyRedirects,
     UnreadableDocument,
 )
+from jobs.fetching.tests.conftest import FakeResolver
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Awaitable, Callable
 
     from jobs.fetching import Fetcher
-    from jobs.fetching.tests.conftest import Handler, Origin
+    from jobs.fetching.tests.conftest import Origin
 
-    Serve = Callable[[Handler], Awaitable[Origin]]
+    Serve = Callable[..., Awaitable[Origin]]
     FetcherFor = Callable[..., Awaitable[Fetcher]]
 
 brotli = pytest.importorskip("brotli")  # untyped, so not imported plainly
@@ -230,9 +233,42 @@ async def test_a_broken_answer_is_a_failed_connection(
         await (await fetcher_for(origin)).fetch(origin.url(), timeout=5)
 
 
-async def test_tls_with_a_server_that_has_none_is_a_failed_connection(
+async def test_tls_with_a_server_that_has_none_is_a_tls_failure(
     serve: Serve, fetcher_for: FetcherFor
 ) -> None:
     origin = await serve(hello)
-    with pytest.raises(ConnectionFailed, match="TLS"):
+    with pytest.raises(TLSFailure, match="TLS"):
         await (await fetcher_for(origin)).fetch(f"https://127.0.0.1:{origin.port}/", timeout=5)
+
+
+async def test_a_certificate_that_nobody_vouches_for_is_a_tls_failure(
+    serve: Serve, fetcher_for: FetcherFor, server_tls: ssl.SSLContext
+) -> None:
+    origin = await serve(hello, server_tls)
+    with pytest.raises(TLSFailure, match="self-signed"):
+        await (await fetcher_for(origin)).fetch(origin.url(), timeout=5)
+    assert origin.requests == []
+
+
+async def test_a_certificate_for_another_host_is_a_tls_failure(
+    serve: Serve, fetcher_for: FetcherFor, trusted_tls: ssl.SSLContext
+) -> None:
+    origin = await serve(hello, trusted_tls)
+    fetcher = await fetcher_for(origin, resolver=FakeResolver("127.0.0.1"))
+    with pytest.raises(TLSFailure, match=r"other\.test"):
+        await fetcher.fetch(origin.url(host="other.test"), timeout=5)
+
+
+async def test_the_beginning_of_a_document_is_enough_when_it_is_all_that_is_asked_for(
+    serve: Serve, fetcher_for: FetcherFor
+) -> None:
+    async def endless(request: web.BaseRequest) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": "999999999999"})
+        await response.prepare(request)
+        while True:
+            await response.write(b"x" * 65536)
+
+    origin = await serve(endless)
+    page = await (await fetcher_for(origin)).fetch(origin.url(), timeout=5, first_bytes=100_000)
+    assert page.body == b"x" * 100_000
+    await asyncio.wait_for(origin.abandoned.wait(), 5)
