@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -25,6 +26,21 @@ EXTRACT = {
         {"name": "price", "selector": "span.price", "type": "text"},
     ],
 }
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def poll(url):
+    """The first answer with status 200; the last one after 10 s."""
+    deadline = time.monotonic() + 10
+    while True:
+        answer = requests.get(url, timeout=5)
+        if answer.status_code == 200 or time.monotonic() > deadline:
+            return answer
 
 
 def feed(site, page=1):
@@ -188,6 +204,19 @@ def test_a_timeline_tells_where_the_time_of_a_scrape_went(api, worker, site):
     phases = events[2]["phases"]
     assert phases["first_byte"] >= 50
     assert {"slot", "robots", "download", "parse", "commit"} <= phases.keys()
+
+
+def test_a_worker_says_that_it_makes_progress(start_worker):
+    port = free_port()
+    worker = start_worker(WORKER_HEALTH_PORT=str(port))
+    for path in ("live", "ready"):
+        answer = poll(f"http://127.0.0.1:{port}/health/{path}")
+        assert (answer.status_code, answer.json()["status"]) == (200, "ok")
+    worker.process.send_signal(signal.SIGSTOP)
+    with pytest.raises(requests.Timeout):
+        requests.get(f"http://127.0.0.1:{port}/health/live", timeout=0.5)
+    worker.process.send_signal(signal.SIGCONT)
+    assert worker.stop() == 0
 
 
 def test_a_worker_whose_output_nobody_reads_any_more_still_stops(database_url):

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pgqueuer.ports.repository import EntrypointExecutionParameter
 
     from jobs.engine.announce import Announcer
+    from jobs.engine.health import Pulse
 
 
 logger = logging.getLogger(__name__)
@@ -83,6 +84,7 @@ class ClaimingQueries(Queries):
         limits: Limits,
         live: Sized,
         announcer: Announcer,
+        pulse: Pulse,
     ) -> None:
         """`worker` is written on the jobs that this process claims; `live` are those it runs."""
         super().__init__(AsyncpgPoolDriver(pool))
@@ -91,6 +93,7 @@ class ClaimingQueries(Queries):
         self._announcer = announcer
         self._limits = limits
         self._live = live
+        self._pulse = pulse
         self._claims: dict[int, Claim] = {}
 
     def take(self, engine_id: int) -> Claim:
@@ -106,6 +109,7 @@ class ClaimingQueries(Queries):
         heartbeat_timeout: timedelta,
     ) -> list[engine_models.Job]:
         """The leases of the jobs that are now claimed by this worker."""
+        self._pulse.beat()
         held = len(self._live) + len(self._claims)
         room = batch_size if global_concurrency_limit is None else global_concurrency_limit - held
         if room <= 0:
@@ -119,6 +123,7 @@ class ClaimingQueries(Queries):
             self._limits.domain_delay,
             self._limits.client,
         )
+        self._pulse.is_ready = True
         claims = [Claim(**row) for row in rows]
         if claims:
             logger.debug("claimed %d jobs", len(claims))

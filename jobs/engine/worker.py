@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from jobs.engine.batcher import ResultBatcher
 from jobs.engine.database import create_pool
 from jobs.engine.domains import HostReports
 from jobs.engine.ends import abandon_ended
+from jobs.engine.health import Pulse, serve_health
 from jobs.engine.lease import keep_leases
 from jobs.engine.memory import tune_memory
 from jobs.engine.pipeline import Pipeline
@@ -31,6 +32,7 @@ from jobs.fetching import AddressPolicy, Fetcher
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
 
     import asyncpg
 
@@ -42,6 +44,8 @@ IDLE_POLL = timedelta(seconds=2)
 RESTART_DELAY = timedelta(seconds=1)
 # What the commit of given-back scrapes may take after the drain, in seconds.
 LAST_COMMIT = 4
+# The engine looks for jobs at least every IDLE_POLL, and tries to connect as often.
+LONGEST_SILENCE = 30
 
 
 @dataclass(slots=True)
@@ -52,6 +56,8 @@ class Worker:
     concurrency: int
     report: Callable[[str], None]
     name: str = f"{socket.gethostname()}/{os.getpid()}"
+    pulse: Pulse = field(default_factory=Pulse)
+    _was_lost: bool = False
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT, then drain.
@@ -67,7 +73,7 @@ class Worker:
             max_bytes=self.settings.max_body_size,
         )
         try:
-            async with fetcher:
+            async with fetcher, self._health():
                 hosts = HostReports(pool)
                 pipeline = Pipeline(
                     fetcher,
@@ -121,10 +127,20 @@ class Worker:
             await pipeline.batcher.announcer.flush()
             await clients_by_loop().close()
 
+    def _health(self) -> AbstractAsyncContextManager[None]:
+        port = self.settings.worker_health_port
+        return serve_health(
+            self.pulse, host=self.settings.bind_host, port=port, limit=LONGEST_SILENCE
+        )
+
     @asynccontextmanager
     async def _engine(self, pipeline: Pipeline) -> AsyncIterator[pgqueuer.PgQueuer]:
         """One life of the engine; the supervisor asks for another when PostgreSQL was away."""
+        self.pulse.beat()
         pool = await create_pool(min_size=2, max_size=3)
+        if self._was_lost:
+            self._was_lost = False
+            self.report("worker has PostgreSQL again and goes on")
         try:
             queries = ClaimingQueries(
                 pool,
@@ -136,6 +152,7 @@ class Worker:
                 ),
                 live=pipeline.live,
                 announcer=pipeline.batcher.announcer,
+                pulse=self.pulse,
             )
             engine = pgqueuer.PgQueuer(queries.driver, queries=queries)
 
@@ -144,7 +161,12 @@ class Worker:
                 await pipeline.run(queries.take(job.id))
 
             yield engine
+        except Exception as error:
+            self._was_lost = True
+            self.report(f"worker has lost PostgreSQL and tries again: {error}")
+            raise
         finally:
+            self.pulse.is_ready = False
             pool.terminate()
 
     def _stop(self, shutdown: asyncio.Event, pipeline: Pipeline) -> None:

@@ -11,6 +11,7 @@ from uuid_utils.compat import uuid4
 from jobs.engine.announce import Announcer
 from jobs.engine.batcher import Content, Outcome, ResultBatcher
 from jobs.engine.database import create_pool
+from jobs.engine.health import Pulse
 from jobs.engine.recovery import LOST
 from jobs.engine.repository import ClaimingQueries, Limits
 from jobs.engine.statements import ENTRYPOINT, RECOVER, RENEW
@@ -32,7 +33,7 @@ class Engine:
         # Nobody sends what is announced here: these tests look at the database.
         announcer = self.loop.run_until_complete(new_announcer())
         self.queries = ClaimingQueries(
-            self.pool, worker=name, limits=limits, live=(), announcer=announcer
+            self.pool, worker=name, limits=limits, live=(), announcer=announcer, pulse=Pulse()
         )
         self.batcher = ResultBatcher(self.pool, announcer, window=0)
         self.writer = self.loop.create_task(self.batcher.run())
