@@ -68,7 +68,7 @@ def worker(start_worker: Callable[..., Service]) -> Iterator[Service]:
     """A running worker."""
     service = start_worker()
     yield service
-    service.stop()
+    assert service.stop() == 0, "\n".join(service.lines)
 
 
 @pytest.fixture(scope="session")

@@ -103,7 +103,8 @@ class Remote:
                 for command in sent:
                     pipeline.execute_command(*command)
                 replies = await pipeline.execute(raise_on_error=False)
-        except LOST as error:
+        except (*LOST, RuntimeError) as error:
+            # RuntimeError is what uvloop raises for a transport that a reset has closed.
             raise self._lost(error) from None
         replies = self._answered(replies)
         return self._settled(owed, replies) if owed else replies

@@ -55,6 +55,11 @@ def status_key(client_id: UUID, job_id: UUID) -> str:
     return STATUS.key((client_id, job_id, MEDIA_TYPE))
 
 
+def result_key(client_id: UUID, job_id: UUID) -> str:
+    """Where a job's result is kept."""
+    return RESULTS.key((client_id, job_id, MEDIA_TYPE))
+
+
 def listing_tag(client_id: UUID) -> str:
     """What every listing of a client's jobs depends on."""
     return f"jobs:{client_id.hex}"

@@ -24,8 +24,14 @@ class JobSettings:
     client_concurrency: int
     crash_limit: int
     worker_concurrency: int
+    bind_host: str
+    worker_health_port: int
     lease: float
     drain_timeout: float
+    off_peak_hours: str
+    off_peak_timezone: str
+    result_retention_days: int
+    history_retention_days: int
 
 
 @cache

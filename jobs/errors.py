@@ -182,6 +182,13 @@ class UnreadableDocument(ScrapeError):
     permanent = True
 
 
+class ParserFailed(ScrapeError):
+    """The document could not be parsed within limits. Ask for less of it or a smaller page."""
+
+    code = "parser_failed"
+    permanent = True
+
+
 class UnstorableResult(ScrapeError):
     """The extracted result could not be stored."""
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from django.contrib.postgres.fields import ArrayField
 from django.db.models import Aggregate, Count, F, FloatField
 
-from jobs.models import HOST_IN_URL, TERMINAL, Batch, Client, Job, State
+from jobs.errors import WorkerLost
+from jobs.models import HOST_IN_URL, TERMINAL, Batch, Client, Job, State, first_id_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,12 +74,6 @@ def host_of(url: str) -> str:
     return found[1] if found else ""
 
 
-def first_id_at(moment: datetime) -> UUID:
-    """The smallest UUIDv7 of a millisecond (RFC 9562, section 5.7)."""
-    milliseconds = max(0, int(moment.astimezone(UTC).timestamp() * 1000))
-    return UUID(int=(milliseconds & (2**48 - 1)) << 80)
-
-
 @dataclass(frozen=True, slots=True)
 class JobStatistics:
     """What became of some jobs.
@@ -136,3 +131,8 @@ def finished_jobs(batch: Batch) -> Iterator[list[Job]]:
     while page := list(jobs.filter(id__gt=last).order_by("id")[:RESULTS_PAGE]):
         yield page
         last = page[-1].id
+
+
+def dead_letters() -> QuerySet[Job]:
+    """Jobs of all clients that were given up because their workers were lost, newest first."""
+    return Job.objects.filter(state=State.FAILED, error_code=WorkerLost.code).order_by("-id")

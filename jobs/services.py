@@ -6,11 +6,13 @@ import time
 from typing import TYPE_CHECKING
 
 from django.db import connection, transaction
+from django.utils import timezone
 
 from cachelayer.invalidation import invalidate_on_commit, invalidate_soon_on_commit
 from jobs import caching
 from jobs.engine import statements
 from jobs.engine.finished import finished_listener
+from jobs.engine.off_peak import next_off_peak
 from jobs.engine.queue import JobSpec, enqueue
 from jobs.keys import ParsedKey, parse_key
 from jobs.models import ApiKey, Batch, Client, Job, Priority
@@ -126,9 +128,19 @@ def again(job: Job) -> JobSpec:
         extract=job.extract,
         priority=Priority(job.priority),
         metadata=job.metadata,
+        run_at=next_off_peak(timezone.now()) if job.off_peak else None,
         off_peak=job.off_peak,
         retry_of=job.id,
     )
+
+
+def repeat_jobs(*, client: Client, jobs: Sequence[Job]) -> dict[UUID, UUID]:
+    """Submit each of the client's jobs again, all or none; returns the new ids by the old ones."""
+    specs = {job.id: again(job) for job in jobs}
+    if specs:
+        enqueue(list(specs.values()), client_id=client.id)
+        invalidate_soon_on_commit(tags=caching.change_tags(client.id, ()))
+    return {job_id: spec.id for job_id, spec in specs.items()}
 
 
 def wait_until_terminal(*, client: Client, job_id: UUID, seconds: float) -> Job:

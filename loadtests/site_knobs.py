@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 MAX_DELAY = 60.0  # seconds
 MAX_SIZE = 64 * 1024 * 1024  # bytes
 MAX_HANG = 600.0  # seconds
+MAX_DEPTH = 1_000_000
 _MAX_REDIRECTS = 1000
 _MAX_FLAKY_KEYS = 100_000
 _BLOCK = 64 * 1024
@@ -74,6 +75,7 @@ class Knobs:
             "hang": self._hang,
             "wall": self._wall,
             "empty": self._empty,
+            "deep": self._deep,
         }
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -107,6 +109,11 @@ class Knobs:
             left -= min(left, len(block))
             block = b"x" * _BLOCK
         return response
+
+    async def _deep(self, request: web.BaseRequest, argument: str) -> web.StreamResponse:
+        """`/deep/LEVELS`: as many elements, each inside the one before."""
+        levels = min(to_number(argument, "levels", int), MAX_DEPTH)
+        return web.Response(text="<!doctype html>" + "<div>" * levels + "down", content_type="text/html")
 
     async def _drip(self, request: web.BaseRequest, argument: str) -> web.StreamResponse:
         """`/drip?bytes=100&interval=0.1`: one byte every `interval` seconds."""

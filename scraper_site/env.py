@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from functools import cache
 from typing import Annotated, Literal
+from zoneinfo import available_timezones
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
@@ -23,7 +24,14 @@ def _split(value: object) -> object:
     return value
 
 
+def _known_zone(name: str) -> str:
+    if name not in available_timezones():
+        raise ValueError("not an IANA time zone, as `Europe/Berlin` is")
+    return name
+
+
 CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+TimeZone = Annotated[str, AfterValidator(_known_zone)]
 
 
 class Environment(BaseSettings):
@@ -163,6 +171,12 @@ class Environment(BaseSettings):
     worker_concurrency: int = Field(
         default=100, ge=2, le=10_000, description="Scrapes a worker process runs at once."
     )
+    worker_health_port: int = Field(
+        default=0,
+        ge=0,
+        le=65535,
+        description="Where a worker answers `/health/live` and `/health/ready`; 0 is nowhere.",
+    )
     worker_lease: float = Field(
         default=30,
         ge=2,
@@ -171,6 +185,27 @@ class Environment(BaseSettings):
     )
     worker_drain_timeout: float = Field(
         default=25, ge=0, le=300, description="Time that running scrapes get after SIGTERM."
+    )
+
+    off_peak_hours: str = Field(
+        default="",
+        pattern=r"^(([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d)?$",
+        description="When jobs with `off_peak` may run, as `22:00-06:00`; empty is always.",
+    )
+    off_peak_timezone: TimeZone = Field(
+        default="UTC", description="The time zone of `OFF_PEAK_HOURS`, by its IANA name."
+    )
+    result_retention_days: int = Field(
+        default=30,
+        ge=0,
+        le=36_500,
+        description="Days that a result is kept after its job has ended; 0 is for ever.",
+    )
+    history_retention_days: int = Field(
+        default=365,
+        ge=0,
+        le=36_500,
+        description="Days that a job is kept with its attempts after it has ended; 0 is for ever.",
     )
 
 

@@ -39,3 +39,19 @@ def post_worker_init(worker: Worker) -> None:
         worker.log.error("psycopg was imported before gevent patched the sockets")
         raise SystemExit(4)
     warm_at_start()
+    freeze()
+
+
+def freeze() -> None:
+    """Load what the first requests would, and let no collection look at it again.
+
+    A full collection of everything that was imported stops every greenlet for 40 to 130 ms.
+    """
+    import gc
+
+    from django.urls import get_resolver
+
+    # A property: reading it imports all views.
+    _ = get_resolver().url_patterns
+    gc.collect()
+    gc.freeze()

@@ -100,6 +100,7 @@ DATABASES["default"]["OPTIONS"] = {
 }
 DB_CONNECT_RETRY = env.db_connect_retry
 DB_STATEMENT_TIMEOUT = env.db_statement_timeout
+DB_CONNECT_TIMEOUT = env.db_connect_timeout
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_POOL: dict[str, Any] = {
@@ -184,6 +185,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "JobStatus": ["queued", "running", "succeeded", "failed", "cancelled"],
         "BatchStatus": ["running", "completed"],
+        "DeliveryStatus": ["pending", "delivered", "given_up"],
     },
 }
 
@@ -207,6 +209,12 @@ JOBS: dict[str, Any] = {
     "client_concurrency": env.client_concurrency,
     "crash_limit": env.crash_limit,
     "worker_concurrency": env.worker_concurrency,
+    "bind_host": env.bind_host,
+    "worker_health_port": env.worker_health_port,
     "lease": env.worker_lease,
     "drain_timeout": env.worker_drain_timeout,
+    "off_peak_hours": env.off_peak_hours,
+    "off_peak_timezone": env.off_peak_timezone,
+    "result_retention_days": env.result_retention_days,
+    "history_retention_days": env.history_retention_days,
 }

@@ -89,7 +89,7 @@ def test_a_scrape_that_runs_while_postgresql_restarts_is_not_run_again(engines, 
 
     assert supervisor.wait_until(has_ended, 30)
     assert state == ("succeeded", 1)
-    assert worker.stop() == 0
+    assert worker.stop() == 0, worker.lines
 
 
 def test_a_web_server_serves_again_soon_after_postgresql_was_killed(engines, start_web):

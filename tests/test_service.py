@@ -169,7 +169,7 @@ def test_a_worker_that_is_told_to_stop_finishes_what_it_runs(api, start_worker, 
     started = time.monotonic()
     while api.get(f"/api/v1/jobs/{job_id}").json()["status"] == "queued":
         assert time.monotonic() < started + 20
-    assert worker.stop() == 0
+    assert worker.stop() == 0, worker.lines
     assert api.get(f"/api/v1/jobs/{job_id}").json()["status"] == "succeeded"
 
 
@@ -181,7 +181,7 @@ def test_a_running_scrape_is_cancelled_and_stops(api, start_worker, site):
         assert time.monotonic() < started + 20
     assert api.post(f"/api/v1/jobs/{job_id}/cancel", None).json()["status"] == "cancelled"
     worker.wait_for("1 scrapes were cancelled")
-    assert worker.stop() == 0
+    assert worker.stop() == 0, worker.lines
     timeline = api.get(f"/api/v1/jobs/{job_id}/timeline").json()["events"]
     assert [event["event"] for event in timeline][-1] == "cancelled"
 
@@ -192,6 +192,13 @@ def test_what_robots_txt_disallows_is_not_fetched_unless_the_client_may(api, wor
     Client.objects.filter(id=api.tenant.client.id).update(ignores_robots=True)
     allowed = api.finished(api.submit(f"{site}/private/page"))
     assert allowed["error"]["code"] == "http_4xx"
+
+
+def test_a_page_that_is_too_much_for_the_parser_fails_alone(api, worker, site):
+    poison = api.submit(f"{site}/deep/100000", formats=["text"])
+    neighbour = api.submit(f"{site}/catalogue/page-1", formats=["text"])
+    assert api.finished(neighbour)["status"] == "succeeded"
+    assert api.finished(poison)["error"]["code"] == "parser_failed"
 
 
 def test_a_timeline_tells_where_the_time_of_a_scrape_went(api, worker, site):
@@ -216,7 +223,7 @@ def test_a_worker_says_that_it_makes_progress(start_worker):
     with pytest.raises(requests.Timeout):
         requests.get(f"http://127.0.0.1:{port}/health/live", timeout=0.5)
     worker.process.send_signal(signal.SIGCONT)
-    assert worker.stop() == 0
+    assert worker.stop() == 0, worker.lines
 
 
 def test_a_worker_whose_output_nobody_reads_any_more_still_stops(database_url):
@@ -243,7 +250,7 @@ def test_a_worker_that_cannot_finish_in_time_gives_its_jobs_back(api, start_work
     started = time.monotonic()
     while api.get(f"/api/v1/jobs/{job_id}").json()["status"] == "queued":
         assert time.monotonic() < started + 20
-    assert worker.stop() == 0
+    assert worker.stop() == 0, worker.lines
     job = api.get(f"/api/v1/jobs/{job_id}").json()
     assert (job["status"], job["attempt"]) == ("queued", 0)
 

@@ -8,16 +8,12 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from jobs.api import payloads
-from jobs.api.documents import (
-    accepted_batch,
-    accepted_job,
-    batch_document,
-    job_document,
-)
+from jobs.api import answers
+from jobs.api.documents import accepted_batch, accepted_job
 from jobs.api.errors import JobEnded, NothingToRetry
 from jobs.api.idempotency import idempotent
 from jobs.api.views import IDEMPOTENCY_KEY, PROBLEM, client_of
+from jobs.documents import batch_document, job_document
 from jobs.models import Batch, Job, State
 from jobs.selectors import batch_counts
 from jobs.services import again, cancel_jobs, submit_batch, submit_job
@@ -36,7 +32,7 @@ class JobCancelView(APIView):
     @extend_schema(
         operation_id="cancel_job",
         request=None,
-        responses={200: payloads.JobDocument, "4XX": PROBLEM, 503: PROBLEM},
+        responses={200: answers.JobDocument, "4XX": PROBLEM, 503: PROBLEM},
     )
     def post(self, request: Request, job_id: UUID) -> Response:
         """Cancel a job that has not ended; a running one stops within a second."""
@@ -55,7 +51,7 @@ class JobRetryView(APIView):
         operation_id="retry_job",
         request=None,
         parameters=[IDEMPOTENCY_KEY],
-        responses={202: payloads.AcceptedJob, "4XX": PROBLEM, 503: PROBLEM},
+        responses={202: answers.AcceptedJob, "4XX": PROBLEM, 503: PROBLEM},
     )
     @idempotent
     def post(self, request: Request, job_id: UUID) -> Response:
@@ -79,7 +75,7 @@ class BatchCancelView(APIView):
     @extend_schema(
         operation_id="cancel_batch",
         request=None,
-        responses={200: payloads.BatchDocument, "4XX": PROBLEM, 503: PROBLEM},
+        responses={200: answers.BatchDocument, "4XX": PROBLEM, 503: PROBLEM},
     )
     def post(self, request: Request, batch_id: UUID) -> Response:
         """Cancel every job of a batch that has not ended."""
@@ -96,7 +92,7 @@ class BatchRetryView(APIView):
         operation_id="retry_batch",
         request=None,
         parameters=[IDEMPOTENCY_KEY],
-        responses={202: payloads.AcceptedBatch, "4XX": PROBLEM, 503: PROBLEM},
+        responses={202: answers.AcceptedBatch, "4XX": PROBLEM, 503: PROBLEM},
     )
     @idempotent
     def post(self, request: Request, batch_id: UUID) -> Response:

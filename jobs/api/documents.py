@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from jobs.documents import batch_links, job_links
 from jobs.models import State
 from jobs.timeline import timeline_of, waits_for
 
@@ -16,13 +17,7 @@ if TYPE_CHECKING:
     from jobs.models import Batch, Job, Result
     from jobs.selectors import JobStatistics
 
-ROOT = "/api/v1"
-
-
-def job_links(job_id: UUID) -> dict[str, str]:
-    """Where a job and its result are read."""
-    path = f"{ROOT}/jobs/{job_id}"
-    return {"self": path, "result": f"{path}/result", "timeline": f"{path}/timeline"}
+PRUNED = {"code": "result_pruned", "message": "The result is no longer kept."}
 
 
 def accepted_job(job_id: UUID, url: str, created_at: datetime) -> dict[str, Any]:
@@ -33,28 +28,6 @@ def accepted_job(job_id: UUID, url: str, created_at: datetime) -> dict[str, Any]
         "url": url,
         "created_at": created_at,
         "links": job_links(job_id),
-    }
-
-
-def job_document(job: Job) -> dict[str, Any]:
-    """A job as it stands."""
-    error = {"code": job.error_code, "message": job.error_message} if job.error_code else None
-    return {
-        "id": job.id,
-        "status": job.state,
-        "url": job.url,
-        "created_at": job.created_at,
-        "run_at": job.run_at,
-        "started_at": job.started_at,
-        "finished_at": job.finished_at,
-        "hold": job.hold or None,
-        "attempt": job.attempt,
-        "max_attempts": job.max_attempts,
-        "error": error,
-        "metadata": job.metadata,
-        "retry_of": job.retry_of,
-        "schedule": job.schedule_id,
-        "links": job_links(job.id),
     }
 
 
@@ -72,6 +45,8 @@ def result_document(job: Job, result: Result) -> dict[str, Any]:
 
 def outcome_line(job: Job) -> dict[str, Any]:
     """A finished job in a stream of results: its result, or why there is none."""
+    if job.pruned_at is not None:
+        return {"status": job.state, "id": job.id, "url": job.url, "error": PRUNED}
     if job.state == State.SUCCEEDED:
         return {"status": job.state, **result_document(job, job.result)}
     error = {"code": job.error_code, "message": job.error_message} if job.error_code else None
@@ -110,12 +85,6 @@ def timeline_document(job: Job) -> dict[str, Any]:
     }
 
 
-def batch_links(batch_id: UUID) -> dict[str, str]:
-    """Where a batch, its jobs and its results are read."""
-    path = f"{ROOT}/batches/{batch_id}"
-    return {"self": path, "jobs": f"{ROOT}/jobs?batch={batch_id}", "results": f"{path}/results"}
-
-
 def accepted_batch(batch: Batch, specs: Sequence[JobSpec]) -> dict[str, Any]:
     """The answer to the submission of a batch, with the jobs in the order given."""
     return {
@@ -123,19 +92,5 @@ def accepted_batch(batch: Batch, specs: Sequence[JobSpec]) -> dict[str, Any]:
         "total": len(specs),
         "created_at": batch.created_at,
         "jobs": [spec.id for spec in specs],
-        "links": batch_links(batch.id),
-    }
-
-
-def batch_document(batch: Batch, counts: dict[str, int]) -> dict[str, Any]:
-    """A batch as it stands."""
-    unfinished = counts[State.QUEUED] + counts[State.RUNNING]
-    return {
-        "id": batch.id,
-        "status": "running" if unfinished else "completed",
-        "total": batch.total,
-        "counts": counts,
-        "created_at": batch.created_at,
-        "metadata": batch.metadata,
         "links": batch_links(batch.id),
     }

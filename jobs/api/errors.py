@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 from django.core.exceptions import ObjectDoesNotExist, PermissionDenied
-from django.db import InterfaceError, OperationalError, close_old_connections
+from django.db import InterfaceError, InternalError, OperationalError, close_old_connections
 from django.http import Http404, HttpResponse
 from django.views.defaults import page_not_found
 from rest_framework import exceptions
@@ -102,9 +102,17 @@ class KeyReused(Problem):
     default_code = "idempotency_key_reused"
 
 
+class ResultPruned(Problem):
+    """The result existed, and was removed with age or by the client's quota."""
+
+    status_code = 410
+    default_code = "result_pruned"
+
+
 def problem_response(error: Exception, context: dict[str, Any]) -> HttpResponse:
     """DRF's exception handler: every error of the API as a problem document."""
-    if isinstance(error, OperationalError | InterfaceError):
+    # InternalError is what Django makes of a server that takes no writes at the moment.
+    if isinstance(error, OperationalError | InterfaceError | InternalError):
         logger.warning("the database is not available: %s", error)
         close_old_connections()
         return problem(

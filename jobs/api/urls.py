@@ -2,7 +2,8 @@
 
 from django.urls import path
 
-from jobs.api import actions, views
+from jobs.api import actions, schedules, views
+from jobs.api.webhooks import views as webhooks
 
 urlpatterns = [
     path("jobs", views.JobsView.as_view()),
@@ -17,4 +18,18 @@ urlpatterns = [
     path("batches/<uuid:batch_id>/cancel", actions.BatchCancelView.as_view()),
     path("batches/<uuid:batch_id>/retry", actions.BatchRetryView.as_view()),
     path("batches/<uuid:batch_id>/results", views.BatchResultsView.as_view()),
+    path("schedules", schedules.SchedulesView.as_view()),
+    path("schedules/<uuid:schedule_id>", schedules.ScheduleView.as_view()),
+    path("webhooks", webhooks.WebhooksView.as_view()),
+    path("webhooks/<uuid:webhook_id>", webhooks.WebhookView.as_view()),
+    path("webhooks/<uuid:webhook_id>/rotate", webhooks.WebhookRotationView.as_view()),
+    path("webhooks/<uuid:webhook_id>/deliveries", webhooks.DeliveriesView.as_view()),
+    path(
+        "webhooks/<uuid:webhook_id>/deliveries/<uuid:delivery_id>",
+        webhooks.DeliveryView.as_view(),
+    ),
+    path(
+        "webhooks/<uuid:webhook_id>/deliveries/<uuid:delivery_id>/replay",
+        webhooks.DeliveryReplayView.as_view(),
+    ),
 ]

@@ -16,23 +16,21 @@ from rest_framework.views import APIView
 
 from cachelayer.decorators import cached_response
 from jobs import caching
-from jobs.api import payloads
+from jobs.api import answers, payloads
 from jobs.api.cursors import make_cursor, read_cursor
 from jobs.api.documents import (
-    ROOT,
     accepted_batch,
     accepted_job,
-    batch_document,
-    job_document,
     outcome_line,
     result_document,
     statistics_document,
     timeline_document,
 )
-from jobs.api.errors import NoResult, NotFinished
+from jobs.api.errors import NoResult, NotFinished, ResultPruned
 from jobs.api.idempotency import HEADER, idempotent
 from jobs.api.parsers import parse_body, parse_query
 from jobs.api.renderers import OPTIONS
+from jobs.documents import ROOT, batch_document, job_document
 from jobs.models import TERMINAL, Batch, Client, Job, State
 from jobs.selectors import JobFilter, batch_counts, finished_jobs, job_statistics, list_jobs
 from jobs.services import submit_batch, submit_job, wait_until_terminal
@@ -49,7 +47,7 @@ IDEMPOTENCY_KEY = OpenApiParameter(
     OpenApiParameter.HEADER,
     description="A repeated request with the same key creates nothing twice; kept for 48 hours.",
 )
-PROBLEM = OpenApiResponse(payloads.ProblemDocument, description="A problem document.")
+PROBLEM = OpenApiResponse(answers.ProblemDocument, description="A problem document.")
 
 
 def client_of(request: Request) -> Client:
@@ -66,7 +64,7 @@ class JobsView(APIView):
         operation_id="submit_job",
         request=payloads.JobRequest,
         parameters=[IDEMPOTENCY_KEY],
-        responses={202: payloads.AcceptedJob, "4XX": PROBLEM, 503: PROBLEM},
+        responses={202: answers.AcceptedJob, "4XX": PROBLEM, 503: PROBLEM},
     )
     @idempotent
     def post(self, request: Request) -> Response:
@@ -79,7 +77,7 @@ class JobsView(APIView):
     @extend_schema(
         operation_id="list_jobs",
         parameters=[payloads.JobQuery],  # type: ignore[list-item]
-        responses={200: payloads.JobPage, "4XX": PROBLEM},
+        responses={200: answers.JobPage, "4XX": PROBLEM},
     )
     @cached_response(
         caching.LISTINGS,
@@ -107,7 +105,7 @@ class JobStatisticsView(APIView):
     @extend_schema(
         operation_id="get_job_statistics",
         parameters=[payloads.StatisticsQuery],  # type: ignore[list-item]
-        responses={200: payloads.StatisticsDocument, "4XX": PROBLEM},
+        responses={200: answers.StatisticsDocument, "4XX": PROBLEM},
     )
     @cached_response(
         caching.STATISTICS,
@@ -129,7 +127,7 @@ class JobView(APIView):
     @extend_schema(
         operation_id="get_job",
         parameters=[payloads.WaitQuery],  # type: ignore[list-item]
-        responses={200: payloads.JobDocument, "4XX": PROBLEM},
+        responses={200: answers.JobDocument, "4XX": PROBLEM},
     )
     def get(self, request: Request, job_id: UUID) -> Response:
         """Read a job; with `wait`, as soon as it is terminal or after that many seconds."""
@@ -154,7 +152,7 @@ class ResultView(APIView):
 
     @extend_schema(
         operation_id="get_result",
-        responses={200: payloads.ResultDocument, "4XX": PROBLEM},
+        responses={200: answers.ResultDocument, "4XX": PROBLEM},
     )
     @cached_response(caching.RESULTS, parts=lambda request, job_id: (request.auth.id, job_id))
     def get(self, request: Request, job_id: UUID) -> Response:
@@ -166,6 +164,11 @@ class ResultView(APIView):
             )
         if job.state != State.SUCCEEDED:
             raise NoResult(f"The job has {job.state}; its `error` says why.", job_status=job.state)
+        if job.pruned_at is not None:
+            raise ResultPruned(
+                "The result is no longer kept. Retry the job to scrape again.",
+                pruned_at=job.pruned_at,
+            )
         return Response(result_document(job, job.result))
 
 
@@ -174,7 +177,7 @@ class TimelineView(APIView):
 
     @extend_schema(
         operation_id="get_job_timeline",
-        responses={200: payloads.TimelineDocument, "4XX": PROBLEM},
+        responses={200: answers.TimelineDocument, "4XX": PROBLEM},
     )
     def get(self, request: Request, job_id: UUID) -> Response:
         """Explain a job: what it has been through, how long each part took, what it waits for."""
@@ -189,7 +192,7 @@ class BatchesView(APIView):
         operation_id="submit_batch",
         request=payloads.BatchRequest,
         parameters=[IDEMPOTENCY_KEY],
-        responses={202: payloads.AcceptedBatch, "4XX": PROBLEM, 503: PROBLEM},
+        responses={202: answers.AcceptedBatch, "4XX": PROBLEM, 503: PROBLEM},
     )
     @idempotent
     def post(self, request: Request) -> Response:
@@ -204,9 +207,7 @@ class BatchesView(APIView):
 class BatchView(APIView):
     """One batch."""
 
-    @extend_schema(
-        operation_id="get_batch", responses={200: payloads.BatchDocument, "4XX": PROBLEM}
-    )
+    @extend_schema(operation_id="get_batch", responses={200: answers.BatchDocument, "4XX": PROBLEM})
     @cached_response(
         caching.BATCHES,
         parts=lambda request, batch_id: (request.auth.id, batch_id),
@@ -225,7 +226,7 @@ class BatchResultsView(APIView):
         operation_id="stream_batch_results",
         responses={
             (200, "application/x-ndjson"): OpenApiResponse(
-                payloads.ResultDocument,
+                answers.ResultDocument,
                 description="A JSON document a line: the results of the jobs that have finished, "
                 "each with its `status`, and an `error` in place of the result where one failed.",
             ),

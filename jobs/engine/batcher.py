@@ -31,6 +31,10 @@ RETRY_DELAYS = (0.1, 0.5, 1.0, 2.0)
 REFUSED_DATA = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, ValueError)
 
 
+class LostOutcome(Exception):
+    """An outcome could not be stored for a reason that nobody thought of."""
+
+
 @dataclass(frozen=True, slots=True)
 class Content:
     """What a scrape found; `formats` holds one key a requested format."""
@@ -112,7 +116,14 @@ class ResultBatcher:
             del self._waiting[:LARGEST_BATCH]
             if not self._waiting:
                 self._arrived.clear()
-            await self._write(batch)
+            try:
+                await self._write(batch)
+            except BaseException as error:
+                # Nobody must wait for what will not come: these jobs are lost to their leases.
+                for _, future in batch:
+                    if not future.done():
+                        future.set_exception(LostOutcome(repr(error)))
+                raise
 
     async def _write(self, batch: list[tuple[Outcome, asyncio.Future[bool]]]) -> None:
         committed = await self._store([outcome for outcome, _ in batch])

@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from django.db import Error, connection, transaction
@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 LOOK_EVERY = 1.0
 # Seconds that a duty may go on at a time: the others, schedules above all, wait meanwhile.
 BUDGET = 1.0
+# Seconds after an error: soon enough for a tick not to be missed.
+RETRY_AFTER = 10.0
 
 LOCK = "SELECT pg_try_advisory_xact_lock(hashtext('jobs.duty'), hashtext(%s))"
 # A worker that was stopped amid a piece must not keep the lock from the others for long.
@@ -92,7 +94,8 @@ def due() -> tuple[datetime | None, list[DutySpec]]:
 def run(duty: DutySpec, *, now: datetime, worker: str, budget: float = BUDGET) -> None:
     """Do a duty for at most so many seconds; what is left then stays due.
 
-    An error ends the run and is written down, unless it is PostgreSQL that is away.
+    An error ends the run and is written down; another comes soon. Raises django.db.Error when it
+    cannot be written down.
     """
     deadline = time.monotonic() + budget
     try:
@@ -101,10 +104,10 @@ def run(duty: DutySpec, *, now: datetime, worker: str, budget: float = BUDGET) -
     except Exception as error:
         # Whatever is wrong with one duty, the others are to be done.
         logger.exception("duty %s failed", duty.name)
-        if connection.connection is not None and connection.is_usable():
-            Duty.objects.filter(name=duty.name).update(
-                next_at=duty.next_after(now), last_run_at=now, worker=worker, error=str(error)
-            )
+        again = now + timedelta(seconds=min(RETRY_AFTER, duty.every))
+        Duty.objects.filter(name=duty.name).update(
+            next_at=again, last_run_at=now, worker=worker, error=str(error)
+        )
 
 
 def piece(duty: DutySpec, *, now: datetime, worker: str) -> bool:
@@ -155,8 +158,9 @@ class DutyThread(threading.Thread):
                     self._look()
             except Error as error:
                 logger.warning("duties wait for PostgreSQL: %s", error)
-                connection.close()
                 self._stopping.wait(LOOK_EVERY)
+            finally:
+                connection.close()
 
     def _look(self) -> None:
         now, duties = due()

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import asyncpg
 
+from jobs.engine.database import connect_arguments
 from jobs.engine.statements import FINISHED_CHANNEL
 
 if TYPE_CHECKING:
@@ -16,13 +17,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-RECONNECT_DELAY = 1.0
 
-
-async def abandon_ended(pool: asyncpg.Pool, pipeline: Pipeline) -> None:
+async def abandon_ended(pipeline: Pipeline) -> None:
     """Abandon scrapes of jobs that have ended, until cancelled.
 
-    While PostgreSQL is away nothing is heard; the renewal of leases notices the same later.
+    On a connection of its own. While PostgreSQL is away nothing is heard; the renewal of leases
+    notices the same later. Raises what asyncpg raises when it cannot connect.
     """
 
     def heard(_connection: object, _pid: int, _channel: str, payload: object) -> None:
@@ -30,17 +30,11 @@ async def abandon_ended(pool: asyncpg.Pool, pipeline: Pipeline) -> None:
         if abandoned := pipeline.abandon(ended):
             logger.info("%d scrapes were cancelled", abandoned)
 
-    while True:
-        try:
-            async with pool.acquire() as connection:
-                lost = asyncio.Event()
-                connection.add_termination_listener(lambda _connection, lost=lost: lost.set())
-                await connection.add_listener(FINISHED_CHANNEL, heard)
-                try:
-                    await lost.wait()
-                finally:
-                    if not connection.is_closed():
-                        await connection.remove_listener(FINISHED_CHANNEL, heard)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-            logger.warning("ends of jobs are not heard: %s", error)
-        await asyncio.sleep(RECONNECT_DELAY)
+    lost = asyncio.Event()
+    connection = await asyncpg.connect(**connect_arguments())
+    try:
+        connection.add_termination_listener(lambda _connection: lost.set())
+        await connection.add_listener(FINISHED_CHANNEL, heard)
+        await lost.wait()
+    finally:
+        connection.terminate()

@@ -6,13 +6,13 @@ import asyncio
 import logging
 import random
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from jobs.engine.batcher import Content, Outcome, ResultBatcher
 from jobs.engine.phases import Phases
-from jobs.errors import ScrapeError, UnreadableDocument
-from jobs.extraction import ExtractionSpec, build_result, check_result, compile_spec, decode_html
+from jobs.errors import ScrapeError
+from jobs.extraction.reading import Document, read_document
+from jobs.extraction.suspicion import is_suspicious
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,14 +21,13 @@ if TYPE_CHECKING:
     from jobs.engine.domains import HostReports
     from jobs.engine.repository import Claim
     from jobs.engine.robots import RobotsGate
-    from jobs.extraction import Extractor
+    from jobs.extraction.sandbox import Sandbox
     from jobs.fetching import Fetcher, Page
 
 logger = logging.getLogger(__name__)
 
 LONGEST_RETRY = 300.0
 LONGEST_WAIT_ASKED = 3600.0
-READABLE = ("text/", "application/xhtml", "application/xml", "application/json", "application/rss")
 
 
 @dataclass(slots=True)
@@ -39,6 +38,7 @@ class Pipeline:
     """
 
     fetcher: Fetcher
+    sandbox: Sandbox
     robots: RobotsGate
     hosts: HostReports
     batcher: ResultBatcher
@@ -118,7 +118,7 @@ class Pipeline:
                     phases.ended("robots")
                 page = await self.fetcher.fetch(claim.url, timeout=claim.timeout)
                 phases.add(page.phases)
-                content = read(page, claim)
+                content = await self._read(page, claim)
                 phases.ended("parse")
         except ScrapeError as error:
             phases.add(error.phases)
@@ -131,27 +131,16 @@ class Pipeline:
             self.hosts.succeeded(claim.host)
         return Outcome(claim, "succeeded", content=content, phases=phases)
 
-
-def read(page: Page, claim: Claim) -> Content:
-    """Extract what the job asked for.
-
-    Raises UnreadableDocument when the page is neither text nor markup, EmptyPage and
-    ExtractionEmpty when there is nothing in it.
-    """
-    if page.content_type and not page.content_type.startswith(READABLE):
-        raise UnreadableDocument(f"The document is {page.content_type}, which cannot be read.")
-    html = decode_html(page.body, page.charset)
-    extractor = extractor_of(claim.extract) if claim.extract else None
-    formats = build_result(html, url=page.url, extractor=extractor, formats=claim.formats)
-    if extractor is None or not extractor.allows_empty:
-        check_result(formats, html, page.content_type)
-    return Content(page.url, page.status, page.fetched_at, formats)
-
-
-@lru_cache(maxsize=1000)
-def extractor_of(spec: str) -> Extractor:
-    """The compiled form of a stored extraction spec."""
-    return compile_spec(ExtractionSpec.model_validate_json(spec))
+    async def _read(self, page: Page, claim: Claim) -> Content:
+        """Extract what the job asked for; out of this process where that may be too much for it."""
+        document = Document(
+            page.body, page.content_type, page.charset, page.url, claim.extract, claim.formats
+        )
+        if is_suspicious(document, claim.crashes):
+            formats = await self.sandbox.read(document, claim.timeout)
+        else:
+            formats = read_document(document)
+        return Content(page.url, page.status, page.fetched_at, formats)
 
 
 def failure(claim: Claim, error: ScrapeError, phases: Phases | None = None) -> Outcome:

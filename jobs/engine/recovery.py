@@ -13,7 +13,7 @@ from jobs.engine import statements
 from jobs.errors import WorkerLost
 
 if TYPE_CHECKING:
-    from jobs.engine.announce import Announcer
+    from jobs.engine.pipeline import Pipeline
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ LOOKS_PER_LEASE = 6
 
 
 async def recover_lost(
-    pool: asyncpg.Pool, announcer: Announcer, *, lease: float, crash_limit: int
+    pool: asyncpg.Pool, pipeline: Pipeline, *, lease: float, crash_limit: int
 ) -> None:
     """Queue lost jobs again until cancelled, or fail those that took `crash_limit` workers down.
 
@@ -31,11 +31,14 @@ async def recover_lost(
     while True:
         await asyncio.sleep(lease / LOOKS_PER_LEASE)
         try:
-            lost = await pool.fetch(statements.RECOVER, lease, crash_limit, LOST)
+            ours = [claim.job_id for claim in pipeline.live.values()]
+            lost = await pool.fetch(statements.RECOVER, lease, crash_limit, LOST, ours)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
             logger.warning("lost jobs could not be looked for: %s", error)
             continue
-        announcer.changed((row["client_id"], row["id"], row["batch_id"]) for row in lost)
+        pipeline.batcher.announcer.changed(
+            (row["client_id"], row["id"], row["batch_id"]) for row in lost
+        )
         for row in lost:
             logger.warning(
                 "job %s: its worker was lost in attempt %d, now %s",

@@ -55,6 +55,7 @@ class Claim:
     extract: str | None
     formats: tuple[str, ...]
     timeout: float
+    crashes: int
     ignores_robots: bool
     watched: bool
     queued_ms: float

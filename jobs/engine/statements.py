@@ -55,13 +55,17 @@ SELECT extract(epoch FROM least(
 ) - now())::float8
 """
 
-# A running job without a live lease is lost. $1 seconds a lease lives, $2 crashes at most, $3 why.
+# A running job without a live lease is lost. $1 seconds a lease lives, $2 crashes at most, $3 why,
+# $4 the jobs that the asker itself runs. While the server was away nobody could renew: after its
+# start everybody has the time of a lease to do so.
 RECOVER = """
 WITH lost AS (
     SELECT job.id, job.state, job.attempt, job.worker, job.started_at,
         job.crashes + 1 >= $2 OR job.attempt >= job.max_attempts AS dead
     FROM jobs_job job
     WHERE job.state = 'running' AND job.started_at < now() - make_interval(secs => $1)
+      AND pg_postmaster_start_time() < now() - make_interval(secs => $1)
+      AND job.id <> ALL ($4::uuid[])
       AND NOT EXISTS (
           SELECT FROM pgqueuer lease
           WHERE lease.dedupe_key = job.id::text AND lease.status IN ('queued', 'picked')

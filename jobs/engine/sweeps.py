@@ -80,6 +80,7 @@ WITH counted AS (
     JOIN jobs_webhookendpoint endpoint ON endpoint.client_id = counted.client_id
     WHERE counted.ended = counted.total AND endpoint.is_active
       AND 'batch.completed' = ANY (endpoint.events)
+    FOR KEY SHARE OF endpoint
     ON CONFLICT DO NOTHING
 )
 SELECT client_id, NULL::uuid, id FROM counted

@@ -7,31 +7,30 @@ import logging
 import os
 import signal
 import socket
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import TYPE_CHECKING
-
-import pgqueuer
 
 from cachelayer.layer import clients_by_loop
 from jobs.engine.announce import Announcer
 from jobs.engine.batcher import ResultBatcher
+from jobs.engine.claim_loop import ClaimLoop
 from jobs.engine.database import create_pool
 from jobs.engine.domains import HostReports
+from jobs.engine.duties import DutyThread
 from jobs.engine.ends import abandon_ended
 from jobs.engine.health import Pulse, serve_health
+from jobs.engine.keeping import PAUSE, end, keep
 from jobs.engine.lease import keep_leases
 from jobs.engine.memory import tune_memory
 from jobs.engine.pipeline import Pipeline
 from jobs.engine.recovery import recover_lost
-from jobs.engine.repository import ClaimingQueries, Limits
 from jobs.engine.robots import RobotsGate
-from jobs.engine.statements import ENTRYPOINT
+from jobs.extraction.sandbox import Sandbox
 from jobs.fetching import AddressPolicy, Fetcher
+from jobs.webhooks import Sender, deliver
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Awaitable, Callable
     from contextlib import AbstractAsyncContextManager
 
     import asyncpg
@@ -40,11 +39,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-IDLE_POLL = timedelta(seconds=2)
-RESTART_DELAY = timedelta(seconds=1)
 # What the commit of given-back scrapes may take after the drain, in seconds.
 LAST_COMMIT = 4
-# The engine looks for jobs at least every IDLE_POLL, and tries to connect as often.
+# The claim loop looks for jobs, or tries to connect, every few seconds.
 LONGEST_SILENCE = 30
 
 
@@ -57,7 +54,6 @@ class Worker:
     report: Callable[[str], None]
     name: str = f"{socket.gethostname()}/{os.getpid()}"
     pulse: Pulse = field(default_factory=Pulse)
-    _was_lost: bool = False
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT, then drain.
@@ -65,7 +61,7 @@ class Worker:
         Raises DatabaseUnreachable when PostgreSQL cannot be reached at the start.
         """
         tune_memory()
-        pool = await create_pool(min_size=1, max_size=4)
+        pool = await create_pool(min_size=1, max_size=5)
         fetcher = Fetcher(
             policy=AddressPolicy.parse(self.settings.allowed_addresses),
             user_agent=self.settings.user_agent,
@@ -73,10 +69,11 @@ class Worker:
             max_bytes=self.settings.max_body_size,
         )
         try:
-            async with fetcher, self._health():
+            async with fetcher, Sandbox() as sandbox, self._health():
                 hosts = HostReports(pool)
                 pipeline = Pipeline(
                     fetcher,
+                    sandbox,
                     RobotsGate(fetcher, hosts, user_agent=self.settings.user_agent),
                     hosts,
                     ResultBatcher(pool, Announcer()),
@@ -92,82 +89,50 @@ class Worker:
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signum, self._stop, shutdown, pipeline)
+        duties = DutyThread(self.name)
         async with asyncio.TaskGroup() as tasks:
-            background = [
-                tasks.create_task(pipeline.batcher.run()),
-                tasks.create_task(pipeline.batcher.announcer.run()),
-                tasks.create_task(pipeline.hosts.run()),
-                tasks.create_task(abandon_ended(pool, pipeline)),
-                tasks.create_task(keep_leases(pool, pipeline, self.settings.lease)),
-                tasks.create_task(
-                    recover_lost(
-                        pool,
-                        pipeline.batcher.announcer,
-                        lease=self.settings.lease,
-                        crash_limit=self.settings.crash_limit,
-                    )
-                ),
-            ]
+            background = [tasks.create_task(keep(one)) for one in self._background(pipeline, pool)]
+            # It ends by itself, when what is on its way has been told.
+            tasks.create_task(self._deliver(pool, shutdown))
+            duties.start()
             self.report(f"worker {self.name} ready, up to {self.concurrency} scrapes at once")
-            # Half as many again are claimed as may run: they scrape while the others commit.
-            await pgqueuer.run(
-                lambda: self._engine(pipeline),
-                dequeue_timeout=IDLE_POLL,
-                batch_size=self.concurrency // 2,
-                max_concurrent_tasks=self.concurrency + self.concurrency // 2,
-                heartbeat_timeout=timedelta(seconds=self.settings.lease),
-                restart_on_failure=True,
-                restart_delay=RESTART_DELAY,
-                shutdown_on_listener_failure=True,
-                shutdown=shutdown,
-            )
+            claims = ClaimLoop(self.settings, pipeline, self.name, self.pulse, self.report)
+            await claims.run(self.concurrency, shutdown)
+            duties.stop()
             await pipeline.join()
-            for task in background:
-                task.cancel()
+            await end(background)
             await pipeline.batcher.announcer.flush()
             await clients_by_loop().close()
+
+    def _background(
+        self, pipeline: Pipeline, pool: asyncpg.Pool
+    ) -> list[Callable[[], Awaitable[None]]]:
+        """What goes on beside scraping, until it is cancelled."""
+        lease, crash_limit = self.settings.lease, self.settings.crash_limit
+        return [
+            pipeline.batcher.run,
+            pipeline.batcher.announcer.run,
+            pipeline.hosts.run,
+            lambda: abandon_ended(pipeline),
+            lambda: keep_leases(pool, pipeline, lease),
+            lambda: recover_lost(pool, pipeline, lease=lease, crash_limit=crash_limit),
+        ]
+
+    async def _deliver(self, pool: asyncpg.Pool, shutdown: asyncio.Event) -> None:
+        policy = AddressPolicy.parse(self.settings.allowed_addresses)
+        sender = Sender(policy, user_agent=self.settings.user_agent)
+        while not shutdown.is_set():
+            try:
+                await deliver(pool, sender, stopping=shutdown, patience=self.settings.drain_timeout)
+            except Exception:
+                logger.exception("webhooks failed and begin again")
+                await asyncio.sleep(PAUSE)
 
     def _health(self) -> AbstractAsyncContextManager[None]:
         port = self.settings.worker_health_port
         return serve_health(
             self.pulse, host=self.settings.bind_host, port=port, limit=LONGEST_SILENCE
         )
-
-    @asynccontextmanager
-    async def _engine(self, pipeline: Pipeline) -> AsyncIterator[pgqueuer.PgQueuer]:
-        """One life of the engine; the supervisor asks for another when PostgreSQL was away."""
-        self.pulse.beat()
-        pool = await create_pool(min_size=2, max_size=3)
-        if self._was_lost:
-            self._was_lost = False
-            self.report("worker has PostgreSQL again and goes on")
-        try:
-            queries = ClaimingQueries(
-                pool,
-                worker=self.name,
-                limits=Limits(
-                    domain=self.settings.domain_concurrency,
-                    domain_delay=self.settings.domain_delay,
-                    client=self.settings.client_concurrency,
-                ),
-                live=pipeline.live,
-                announcer=pipeline.batcher.announcer,
-                pulse=self.pulse,
-            )
-            engine = pgqueuer.PgQueuer(queries.driver, queries=queries)
-
-            @engine.entrypoint(ENTRYPOINT)
-            async def scrape(job: pgqueuer.Job) -> None:
-                await pipeline.run(queries.take(job.id))
-
-            yield engine
-        except Exception as error:
-            self._was_lost = True
-            self.report(f"worker has lost PostgreSQL and tries again: {error}")
-            raise
-        finally:
-            self.pulse.is_ready = False
-            pool.terminate()
 
     def _stop(self, shutdown: asyncio.Event, pipeline: Pipeline) -> None:
         """Claim nothing more; what has not finished in time is given back."""

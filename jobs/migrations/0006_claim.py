@@ -32,6 +32,7 @@ BEGIN
     JOIN jobs_webhookendpoint endpoint ON endpoint.client_id = after.client_id
     WHERE after.id = ANY (ids) AND endpoint.is_active
       AND 'job.' || after.state = ANY (endpoint.events)
+    FOR KEY SHARE OF endpoint
     ON CONFLICT DO NOTHING;
 
     IF EXISTS (SELECT FROM after WHERE after.id = ANY (ids) AND after.batch_id IS NOT NULL) THEN
@@ -60,6 +61,7 @@ BEGIN
         JOIN jobs_webhookendpoint endpoint ON endpoint.client_id = counted.client_id
         WHERE counted.ended = counted.total AND endpoint.is_active
           AND 'batch.completed' = ANY (endpoint.events)
+        FOR KEY SHARE OF endpoint
         ON CONFLICT DO NOTHING;
     END IF;
 
@@ -76,11 +78,54 @@ REFERENCING OLD TABLE AS before NEW TABLE AS after
 FOR EACH STATEMENT EXECUTE FUNCTION jobs_after_end();
 """
 
+# Which (client, priority) have ready jobs: at most `most`. When there are more, the next claim goes
+# on where this one stopped, so that each has its turn however many there are.
+TURNS = """
+-- The first 60 bits of a client's id. A sequence, because moving it leaves no dead rows behind.
+CREATE SEQUENCE jobs_turn MINVALUE 0;
+
+CREATE FUNCTION jobs_turns(most int) RETURNS TABLE (client_id uuid, priority smallint)
+LANGUAGE plpgsql ROWS 50 AS $$
+#variable_conflict use_column
+DECLARE
+    pivot uuid := rpad(lpad(to_hex((SELECT last_value FROM jobs_turn)), 15, '0'), 32, '0')::uuid;
+    last_client uuid := pivot;
+    last_priority smallint := -1;
+    turn record;
+    found_so_far int := 0;
+    wrapped boolean := false;
+BEGIN
+    WHILE found_so_far < most LOOP
+        SELECT job.client_id, job.priority INTO turn
+        FROM jobs_job job
+        WHERE job.state = 'queued' AND job.hold = ''
+          AND (job.client_id, job.priority) > (last_client, last_priority)
+        ORDER BY job.client_id, job.priority LIMIT 1;
+        IF FOUND AND NOT (wrapped AND turn.client_id >= pivot) THEN
+            found_so_far := found_so_far + 1;
+            last_client := turn.client_id;
+            last_priority := turn.priority;
+            RETURN QUERY SELECT last_client, last_priority;
+        ELSIF wrapped THEN
+            RETURN;
+        ELSE
+            wrapped := true;
+            last_client := '00000000-0000-0000-0000-000000000000';
+            last_priority := -1;
+        END IF;
+    END LOOP;
+    PERFORM setval(
+        'jobs_turn', ('x' || left(replace(last_client::text, '-', ''), 15))::bit(60)::bigint
+    );
+END
+$$;
+"""
+
 # The hosts of a client's ready jobs of one priority: at most `most`, from a random one on, so that
 # each has its turn however many there are.
 LANES = """
 CREATE FUNCTION jobs_lanes(of_client uuid, of_priority smallint, most int) RETURNS SETOF text
-LANGUAGE plpgsql SET enable_seqscan TO off SET enable_bitmapscan TO off AS $$
+LANGUAGE plpgsql ROWS 10 AS $$
 DECLARE
     pivot bigint := floor(random() * 4294967296) - 2147483648;
     last bigint := pivot;
@@ -107,189 +152,248 @@ END
 $$;
 """
 
-# One claim: who may have how much is worked out and taken under one lock for the whole fleet.
-CLAIM = """
-CREATE FUNCTION jobs_claim(
-    most int, manager uuid, claimer text, domain_limit int, domain_delay float8, client_limit int
-) RETURNS TABLE (
-    engine_id bigint, job_id uuid, client_id uuid, batch_id uuid, token uuid,
-    attempt smallint, max_attempts smallint, url text, host text, "extract" text, formats text[],
-    timeout float8, ignores_robots boolean, watched boolean, queued_ms float8, queued_for text
-)
-LANGUAGE plpgsql SET enable_seqscan TO off SET enable_bitmapscan TO off AS $$
+# Who may have how much. Every step costs by what is claimed, not by what is queued or known: hosts
+# and clients are looked up one by one, and only where there is a limit is anything counted.
+CHOOSE = """
+-- Running jobs by host. By another condition than `job_running`, which means the same, so that each
+-- of the two counts below has one index and never the other one's.
+CREATE INDEX job_claimed_host ON jobs_job (host) WHERE claim_token IS NOT NULL;
+
+CREATE FUNCTION jobs_choose(most int, domain_limit int, domain_delay float8, client_limit int)
+RETURNS TABLE (id uuid, ignores_robots boolean, watched boolean, queued_for text)
+LANGUAGE plpgsql ROWS 50 AS $$
 #variable_conflict use_column
 BEGIN
-    PERFORM pg_advisory_xact_lock(hashtext('jobs.claim'));
-    -- The lock must not wait for the disk. A claim that is lost with the server is no claim: its
-    -- token is not on the row any more, and the job is claimed again.
-    PERFORM set_config('synchronous_commit', 'off', true);
-
-    UPDATE jobs_job SET hold = '', ready_at = now()
-    WHERE id IN (
-        SELECT id FROM jobs_job
-        WHERE state = 'queued' AND hold <> '' AND run_at <= now()
-        ORDER BY run_at LIMIT 500 FOR UPDATE SKIP LOCKED
-    );
-
     RETURN QUERY
-    WITH RECURSIVE active AS (
-        (SELECT client_id FROM jobs_job WHERE state = 'queued' AND hold = ''
-         ORDER BY client_id LIMIT 1)
-        UNION ALL
-        SELECT (
-            SELECT job.client_id FROM jobs_job job
-            WHERE job.state = 'queued' AND job.hold = '' AND job.client_id > active.client_id
-            ORDER BY job.client_id LIMIT 1
-        )
-        FROM active WHERE active.client_id IS NOT NULL
-    ), running AS MATERIALIZED (
-        SELECT client_id, host, count(*)::int AS jobs FROM jobs_job
-        WHERE state = 'running' GROUP BY client_id, host
+    WITH waiting AS MATERIALIZED (
+        SELECT * FROM jobs_turns(greatest(most, 50))
     ), client AS MATERIALIZED (
         SELECT client.id, client.ignores_robots, client.quota_reached_at,
-            coalesce(client.max_running, nullif(client_limit, 0), 2147483647)
-            - coalesce((SELECT sum(jobs) FROM running WHERE running.client_id = client.id), 0)
-            AS free
-        FROM active JOIN jobs_client client ON client.id = active.client_id
-        ORDER BY random() LIMIT most
+            coalesce(quota.jobs - running.jobs, 2147483647) AS free
+        FROM jobs_client client
+        CROSS JOIN LATERAL (
+            SELECT coalesce(client.max_running, nullif(client_limit, 0)) AS jobs
+        ) quota
+        CROSS JOIN LATERAL (
+            SELECT count(*) AS jobs FROM jobs_job job
+            WHERE job.client_id = client.id AND job.state = 'running' AND quota.jobs IS NOT NULL
+        ) running
+        WHERE client.id IN (SELECT client_id FROM waiting)
     ), turn AS MATERIALIZED (
         -- Whose class comes first is drawn by weight, so that each has its share of small claims.
-        SELECT client.id AS client_id, class.priority, class.weight,
+        SELECT waiting.client_id, waiting.priority, class.weight,
             -ln(1 - random()) / class.weight AS start
-        FROM client
-        CROSS JOIN (
+        FROM waiting
+        JOIN client ON client.id = waiting.client_id
+        JOIN (
             VALUES (0::smallint, 1.0::float8), (1::smallint, 2.0), (2::smallint, 4.0),
                 (3::smallint, 8.0)
-        ) AS class (priority, weight)
+        ) AS class (priority, weight) ON class.priority = waiting.priority
         WHERE client.free > 0
     ), lane AS MATERIALIZED (
-        SELECT turn.client_id, turn.priority, turn.weight, turn.start, lane.host,
+        SELECT turn.*, lane.host
+        FROM turn
+        CROSS JOIN LATERAL jobs_lanes(
+            turn.client_id, turn.priority, 1 + 2 * most / (SELECT count(*)::int FROM turn)
+        ) AS lane (host)
+    ), domain AS MATERIALIZED (
+        SELECT wanted.host,
             CASE
-                WHEN domain.next_at > now() THEN 0
-                WHEN domain.opened > 0 THEN least(1 - room.taken, room.free)
+                WHEN known.next_at > now() THEN 0
+                WHEN known.opened > 0 THEN least(1 - running.jobs, room.free)
                 WHEN pace.delay > 0 THEN least(1, room.free)
                 ELSE room.free
             END AS free,
             pace.delay,
-            domain.limit_reached_at,
-            domain.failures > 0 OR domain.penalty > 0 AS watched
-        FROM turn
-        CROSS JOIN LATERAL jobs_lanes(turn.client_id, turn.priority, 32) AS lane (host)
-        LEFT JOIN jobs_domain domain ON domain.host = lane.host
+            known.limit_reached_at,
+            coalesce(known.failures > 0 OR known.penalty > 0, false) AS watched
+        FROM (SELECT DISTINCT host FROM lane) wanted
+        LEFT JOIN LATERAL (
+            SELECT * FROM jobs_domain WHERE jobs_domain.host = wanted.host LIMIT 1
+        ) known ON true
         CROSS JOIN LATERAL (
-            SELECT greatest(
-                coalesce(domain.delay, domain_delay), domain.crawl_delay, domain.penalty
-            ) AS delay
+            SELECT coalesce(known.concurrency, nullif(domain_limit, 0)) AS most,
+                greatest(coalesce(known.delay, domain_delay), known.crawl_delay, known.penalty)
+                AS delay
         ) pace
         CROSS JOIN LATERAL (
-            SELECT coalesce(sum(jobs), 0) AS taken,
-                coalesce(domain.concurrency, nullif(domain_limit, 0), 2147483647)
-                - coalesce(sum(jobs), 0) AS free
-            FROM running WHERE running.host = lane.host
+            SELECT count(*) AS jobs FROM jobs_job job
+            WHERE job.host = wanted.host AND job.claim_token IS NOT NULL
+              AND (pace.most IS NOT NULL OR known.opened > 0)
+        ) running
+        CROSS JOIN LATERAL (
+            SELECT coalesce(pace.most - running.jobs, 2147483647) AS free
         ) room
-    ), candidate AS (
-        SELECT lane.*, job.id,
+    ), candidate AS MATERIALIZED (
+        SELECT lane.client_id, lane.host, domain.free, domain.watched, domain.limit_reached_at,
+            job.id, job.ready_at,
             lane.start + (row_number() OVER (
                 PARTITION BY lane.client_id, lane.priority ORDER BY job.id
             ) - 1) / lane.weight AS place
         FROM lane
+        JOIN domain ON domain.host = lane.host
         CROSS JOIN LATERAL (
-            SELECT job.id FROM jobs_job job
+            -- `IS TRUE` keeps it off the index by host, which has the finished jobs in it too.
+            SELECT job.id, job.ready_at FROM jobs_job job
             WHERE job.client_id = lane.client_id AND job.priority = lane.priority
-              AND hashtext(job.host) = hashtext(lane.host) AND job.host = lane.host
+              AND hashtext(job.host) = hashtext(lane.host) AND (job.host = lane.host) IS TRUE
               AND job.state = 'queued' AND job.hold = ''
             ORDER BY job.id
-            LIMIT least(most, lane.free, 1 + 2 * most / (SELECT count(*) FROM lane))
+            LIMIT least(most, domain.free, 1 + 2 * most / (SELECT count(*) FROM lane))
         ) job
-        WHERE lane.free > 0
+        WHERE domain.free > 0
     ), of_client AS (
         SELECT candidate.*,
             row_number() OVER (PARTITION BY client_id ORDER BY place) AS client_place
         FROM candidate
     ), of_host AS (
-        SELECT of_client.*,
+        SELECT of_client.*, client.ignores_robots, client.quota_reached_at,
             row_number() OVER (PARTITION BY of_client.host ORDER BY client_place) AS host_place
         FROM of_client JOIN client ON client.id = of_client.client_id
         WHERE client_place <= client.free
-    ), chosen AS (
+    ), chosen AS MATERIALIZED (
         SELECT * FROM of_host WHERE host_place <= free
         ORDER BY client_place, random() LIMIT most
-    ), locked AS (
-        SELECT job.id, job.ready_at FROM jobs_job job
-        WHERE job.id IN (SELECT id FROM chosen) AND job.state = 'queued'
-        FOR NO KEY UPDATE SKIP LOCKED
-    ), claimed AS (
-        UPDATE jobs_job job
-        SET state = 'running', claim_token = gen_random_uuid(), attempt = job.attempt + 1,
-            started_at = now(), worker = claimer, error_code = '', error_message = ''
-        FROM locked
-        WHERE job.id = locked.id
-        RETURNING job.*
-    ), leased AS (
-        INSERT INTO pgqueuer AS lease
-            (priority, entrypoint, dedupe_key, payload, status, queue_manager_id)
-        SELECT priority, 'scrape', id::text, uuid_send(id), 'picked', manager FROM claimed
-        ON CONFLICT (dedupe_key)
-            WHERE status IN ('queued', 'picked') AND dedupe_key IS NOT NULL
-        DO UPDATE SET status = 'picked', queue_manager_id = manager, heartbeat = now(),
-            updated = now()
-        RETURNING lease.id, lease.dedupe_key
+    ), demand AS (
+        SELECT candidate.host, count(*) AS offered, count(chosen.id) AS chosen
+        FROM candidate LEFT JOIN chosen ON chosen.id = candidate.id
+        GROUP BY candidate.host
     ), touched AS (
         -- Hosts whose next start must wait, and hosts that had no room for all who wanted it.
-        SELECT lane.host,
-            max(lane.delay) FILTER (WHERE picked.jobs > 0 AND lane.delay > 0) AS pause,
-            CASE WHEN min(lane.free) <= sum(coalesce(offered.jobs, 0))
-                AND (max(lane.limit_reached_at) IS NULL
-                     OR max(lane.limit_reached_at) < now() - interval '1 second')
+        SELECT domain.host,
+            CASE WHEN demand.chosen > 0 AND domain.delay > 0 THEN domain.delay END AS pause,
+            CASE WHEN domain.free <= coalesce(demand.offered, 0)
+                AND (domain.limit_reached_at IS NULL
+                     OR domain.limit_reached_at < now() - interval '1 second')
             THEN now() END AS limit_reached_at
-        FROM lane
-        LEFT JOIN (SELECT host, count(*) AS jobs FROM chosen GROUP BY host) picked
-            ON picked.host = lane.host
-        LEFT JOIN (
-            SELECT client_id, priority, host, count(*) AS jobs FROM candidate GROUP BY 1, 2, 3
-        ) offered ON (offered.client_id, offered.priority, offered.host)
-            = (lane.client_id, lane.priority, lane.host)
-        GROUP BY lane.host
+        FROM domain LEFT JOIN demand ON demand.host = domain.host
     ), noted_domains AS (
-        INSERT INTO jobs_domain AS domain
+        INSERT INTO jobs_domain AS known
             (host, crawl_delay, penalty, failures, opened, next_at, limit_reached_at, updated_at)
         SELECT host, 0, 0, 0, 0, now() + make_interval(secs => coalesce(pause, 0)),
             limit_reached_at, now()
         FROM touched WHERE pause > 0 OR limit_reached_at IS NOT NULL
         ORDER BY host
         ON CONFLICT (host) DO UPDATE
-        SET next_at = greatest(domain.next_at, excluded.next_at),
-            limit_reached_at = coalesce(excluded.limit_reached_at, domain.limit_reached_at)
+        SET next_at = greatest(known.next_at, excluded.next_at),
+            limit_reached_at = coalesce(excluded.limit_reached_at, known.limit_reached_at)
     ), noted_clients AS (
         UPDATE jobs_client SET quota_reached_at = now()
         FROM client
-        WHERE client.id = jobs_client.id
+        LEFT JOIN (
+            SELECT client_id, count(*) AS jobs FROM candidate GROUP BY client_id
+        ) offered ON offered.client_id = client.id
+        WHERE client.id = jobs_client.id AND client.free <= coalesce(offered.jobs, 0)
           AND (client.quota_reached_at IS NULL
                OR client.quota_reached_at < now() - interval '1 second')
-          AND client.free <= (
-              SELECT count(*) FROM candidate WHERE candidate.client_id = client.id
-          )
     )
-    SELECT leased.id, claimed.id, claimed.client_id, claimed.batch_id, claimed.claim_token,
-        claimed.attempt, claimed.max_attempts, claimed.url, claimed.host, claimed.extract::text,
-        claimed.formats, claimed.timeout, client.ignores_robots, coalesce(chosen.watched, false),
-        1000 * extract(epoch FROM now() - claimed.ready_at)::float8,
+    SELECT chosen.id, chosen.ignores_robots, chosen.watched,
         CASE
-            WHEN chosen.limit_reached_at >= claimed.ready_at THEN 'domain'
-            WHEN client.quota_reached_at >= claimed.ready_at THEN 'quota'
+            WHEN chosen.limit_reached_at >= chosen.ready_at THEN 'domain'
+            WHEN chosen.quota_reached_at >= chosen.ready_at THEN 'quota'
             ELSE 'workers'
         END
-    FROM claimed
-    JOIN leased ON leased.dedupe_key = claimed.id::text
-    JOIN chosen ON chosen.id = claimed.id
-    JOIN client ON client.id = claimed.client_id;
+    FROM chosen;
+END
+$$;
+"""
+
+# A claimed job leaves dead entries at the front of `job_ready`, which every claim walks through until
+# a vacuum has removed them. By PostgreSQL's defaults that begins when a fifth of all jobs ever kept
+# is dead, and spares the indexes when few pages are concerned.
+VACUUM = """
+ALTER TABLE jobs_job SET (
+    autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 10000,
+    vacuum_index_cleanup = on
+);
+"""
+
+# One claim: who may have how much is worked out and taken under one lock for the whole fleet.
+# The plan is settled once: it is the same for every claim, and costs more than the claim itself.
+CLAIM = """
+CREATE FUNCTION jobs_claim(
+    most int, manager uuid, claimer text, domain_limit int, domain_delay float8, client_limit int
+) RETURNS TABLE (
+    engine_id bigint, job_id uuid, client_id uuid, batch_id uuid, token uuid,
+    attempt smallint, max_attempts smallint, url text, host text, "extract" text, formats text[],
+    timeout float8, crashes smallint, ignores_robots boolean, watched boolean,
+    queued_ms float8, queued_for text
+)
+LANGUAGE plpgsql
+SET enable_seqscan TO off SET enable_bitmapscan TO off SET plan_cache_mode TO force_generic_plan
+AS $$
+#variable_conflict use_column
+DECLARE
+    some_due boolean := EXISTS (
+        SELECT FROM jobs_job WHERE state = 'queued' AND hold <> '' AND run_at <= now()
+    );
+BEGIN
+    -- Every worker is woken by whatever happens: those that find nothing must not queue up.
+    IF NOT some_due AND NOT EXISTS (
+        SELECT FROM jobs_job WHERE state = 'queued' AND hold = ''
+    ) THEN
+        RETURN;
+    END IF;
+
+    PERFORM pg_advisory_xact_lock(hashtext('jobs.claim'));
+    -- The lock must not wait for the disk. A claim that is lost with the server is no claim: its
+    -- token is not on the row any more, and the job is claimed again.
+    PERFORM set_config('synchronous_commit', 'off', true);
+
+    IF some_due THEN
+        UPDATE jobs_job SET hold = '', ready_at = now()
+        WHERE id IN (
+            SELECT id FROM jobs_job
+            WHERE state = 'queued' AND hold <> '' AND run_at <= now()
+            ORDER BY run_at LIMIT 500 FOR UPDATE SKIP LOCKED
+        );
+    END IF;
+
+    RETURN QUERY
+    WITH locked AS (
+        SELECT chosen.*
+        FROM jobs_choose(most, domain_limit, domain_delay, client_limit) chosen
+        JOIN jobs_job job ON job.id = chosen.id
+        WHERE job.state = 'queued'
+        FOR NO KEY UPDATE OF job SKIP LOCKED
+    ), claimed AS (
+        UPDATE jobs_job job
+        SET state = 'running', claim_token = gen_random_uuid(), attempt = job.attempt + 1,
+            started_at = now(), worker = claimer, error_code = '', error_message = ''
+        FROM locked
+        WHERE job.id = locked.id
+        RETURNING job.*, locked.ignores_robots, locked.watched, locked.queued_for,
+            nextval('pgqueuer_id_seq') AS engine_id
+    ), leased AS (
+        INSERT INTO pgqueuer (id, priority, entrypoint, dedupe_key, payload, status, queue_manager_id)
+        SELECT engine_id, priority, 'scrape', id::text, uuid_send(id), 'picked', manager
+        FROM claimed
+        ON CONFLICT (dedupe_key)
+            WHERE status IN ('queued', 'picked') AND dedupe_key IS NOT NULL
+        DO UPDATE SET id = excluded.id, status = 'picked', queue_manager_id = manager,
+            heartbeat = now(), updated = now()
+    )
+    SELECT claimed.engine_id, claimed.id, claimed.client_id, claimed.batch_id,
+        claimed.claim_token, claimed.attempt, claimed.max_attempts, claimed.url, claimed.host,
+        claimed.extract::text, claimed.formats, claimed.timeout, claimed.crashes,
+        claimed.ignores_robots, claimed.watched,
+        1000 * extract(epoch FROM now() - claimed.ready_at)::float8,
+        claimed.queued_for
+    FROM claimed;
 END
 $$;
 """
 
 REMOVE = """
+ALTER TABLE jobs_job RESET (
+    autovacuum_vacuum_scale_factor, autovacuum_vacuum_threshold, vacuum_index_cleanup
+);
 DROP FUNCTION jobs_claim(int, uuid, text, int, float8, int);
+DROP FUNCTION jobs_choose(int, int, float8, int);
+DROP INDEX job_claimed_host;
 DROP FUNCTION jobs_lanes(uuid, smallint, int);
+DROP FUNCTION jobs_turns(int);
+DROP SEQUENCE jobs_turn;
 DROP TRIGGER job_ended ON jobs_job;
 DROP FUNCTION jobs_after_end();
 """
@@ -298,4 +402,4 @@ DROP FUNCTION jobs_after_end();
 class Migration(migrations.Migration):
     dependencies = [("jobs", "0005_promises")]
 
-    operations = [migrations.RunSQL(AFTER_END + LANES + CLAIM, REMOVE)]
+    operations = [migrations.RunSQL(AFTER_END + TURNS + LANES + CHOOSE + CLAIM + VACUUM, REMOVE)]

@@ -2,8 +2,9 @@
 
 from jobs.models.clients import ApiKey, Client
 from jobs.models.domains import Domain
+from jobs.models.duties import Duty
 from jobs.models.idempotency import KeptAnswer
-from jobs.models.ids import new_id
+from jobs.models.ids import first_id_at, new_id
 from jobs.models.jobs import (
     HOST_IN_URL,
     TERMINAL,
@@ -28,6 +29,7 @@ __all__ = [
     "Delivery",
     "DeliveryAttempt",
     "Domain",
+    "Duty",
     "EventType",
     "Hold",
     "Job",
@@ -38,5 +40,6 @@ __all__ = [
     "Schedule",
     "State",
     "WebhookEndpoint",
+    "first_id_at",
     "new_id",
 ]

@@ -109,13 +109,15 @@ class Job(models.Model):
     error_code = models.TextField(blank=True, default="")
     error_message = models.TextField(blank=True, default="")
     retry_of = models.UUIDField(null=True, blank=True, help_text="The job that this one repeats.")
+    # A job remembers a schedule that is gone: to forget it would rewrite every job it ever made.
     schedule = models.ForeignKey(
         "Schedule",
-        on_delete=models.SET_NULL,
+        on_delete=models.DO_NOTHING,
         related_name="jobs",
         null=True,
         blank=True,
         db_index=False,
+        db_constraint=False,
     )
     pruned_at = models.DateTimeField(
         null=True, blank=True, help_text="When its result was removed, with the history kept."
@@ -144,6 +146,22 @@ class Job(models.Model):
                 fields=["schedule", "-id"],
                 name="job_schedule",
                 condition=Q(schedule__isnull=False),
+            ),
+            # What retention, the end of off-peak hours and dead letters look for.
+            models.Index(
+                fields=["client", "finished_at"],
+                name="job_has_result",
+                condition=Q(state=State.SUCCEEDED, pruned_at__isnull=True),
+            ),
+            models.Index(
+                fields=["run_at"],
+                name="job_off_peak",
+                condition=Q(state=State.QUEUED, off_peak=True) & ~Q(hold=Hold.OFF_PEAK),
+            ),
+            models.Index(
+                fields=["-id"],
+                name="job_dead_letter",
+                condition=Q(state=State.FAILED, error_code="worker_lost"),
             ),
             models.Index(fields=["client", "-id"], name="job_client_newest"),
             models.Index(fields=["client", "state", "-id"], name="job_client_state"),

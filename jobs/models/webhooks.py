@@ -54,7 +54,7 @@ class Delivery(models.Model):
 
     id = models.UUIDField(primary_key=True, editable=False, help_text="The webhook-id.")
     endpoint = models.ForeignKey(
-        WebhookEndpoint, on_delete=models.CASCADE, related_name="deliveries"
+        WebhookEndpoint, on_delete=models.CASCADE, related_name="deliveries", db_index=False
     )
     event = models.TextField(choices=EventType)
     subject = models.UUIDField(help_text="The job or batch that it tells of.")
@@ -72,12 +72,18 @@ class Delivery(models.Model):
             )
         ]
         indexes: ClassVar = [
+            # By endpoint first: however many wait for one, those of the others are found at once.
             models.Index(
-                fields=["next_attempt_at"],
+                fields=["endpoint", "next_attempt_at"],
                 name="delivery_due",
                 condition=Q(status="pending"),
             ),
-            models.Index(fields=["endpoint", "-created_at"], name="delivery_newest"),
+            models.Index(fields=["endpoint", "-created_at", "-id"], name="delivery_newest"),
+            models.Index(
+                fields=["endpoint", "status", "-created_at", "-id"],
+                name="delivery_open",
+                condition=~Q(status="delivered"),
+            ),
         ]
 
     def __str__(self) -> str:

@@ -57,7 +57,7 @@ class Engine:
 
     def recover(self, lease=0.0, crash_limit=3):
         """Take back what has had no lease for so many seconds."""
-        return [row["id"] for row in self.execute(RECOVER, lease, crash_limit, LOST)]
+        return [row["id"] for row in self.execute(RECOVER, lease, crash_limit, LOST, [])]
 
     def commit(self, *outcomes):
         async def all_of_them():

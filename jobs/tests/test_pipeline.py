@@ -1,25 +1,18 @@
 """From a page or an error to an outcome."""
 
-from datetime import UTC, datetime
-
 import pytest
 from uuid_utils.compat import uuid4
 
-from jobs.engine.pipeline import failure, read, retry_delay
+from jobs.engine.pipeline import failure, retry_delay
 from jobs.engine.repository import Claim
 from jobs.errors import (
     BlockedTarget,
     ConnectionFailed,
-    ExtractionEmpty,
     Throttled,
-    UnreadableDocument,
 )
-from jobs.fetching import Page
-
-EXTRACT = '{"baseSelector": "li", "fields": [{"name": "t", "type": "text"}]}'
 
 
-def new_claim(attempt=1, max_attempts=3, extract=None, formats=("html",), timeout=30):
+def new_claim(attempt=1, max_attempts=3, timeout=30):
     return Claim(
         engine_id=1,
         job_id=uuid4(),
@@ -30,32 +23,15 @@ def new_claim(attempt=1, max_attempts=3, extract=None, formats=("html",), timeou
         max_attempts=max_attempts,
         url="http://x.example/",
         host="x.example",
-        extract=extract,
-        formats=formats,
+        extract=None,
+        formats=("html",),
         timeout=timeout,
+        crashes=0,
         ignores_robots=False,
         watched=False,
         queued_ms=0,
         queued_for="workers",
     )
-
-
-def new_page(body=b"<ul><li>one<li>two</ul>", content_type="text/html"):
-    return Page("http://x.example/", 200, content_type, None, body, datetime.now(UTC))
-
-
-def test_a_page_becomes_what_the_job_asked_for():
-    content = read(new_page(), new_claim(extract=EXTRACT, formats=("data", "text")))
-    assert content.formats == {"data": [{"t": "one"}, {"t": "two"}], "text": "one\ntwo"}
-
-
-def test_a_picture_is_not_readable():
-    with pytest.raises(UnreadableDocument, match="image/png"):
-        read(new_page(content_type="image/png"), new_claim())
-
-
-def test_a_page_without_a_type_is_read_as_html():
-    assert read(new_page(content_type=""), new_claim()).formats["html"].startswith("<ul>")
 
 
 def test_a_transient_error_is_tried_again():
@@ -89,14 +65,3 @@ def test_pauses_grow_within_their_bounds(attempt):
 
 def test_a_cause_that_takes_longer_to_go_away_is_given_longer():
     assert retry_delay(1, Throttled()) > retry_delay(1, ConnectionFailed())
-
-
-def test_a_spec_that_finds_nothing_fails():
-    with pytest.raises(ExtractionEmpty):
-        read(new_page(b"<p>nothing here</p>"), new_claim(extract=EXTRACT, formats=("data",)))
-
-
-def test_a_spec_may_say_that_nothing_is_all_right():
-    extract = EXTRACT[:-1] + ', "allowEmpty": true}'
-    content = read(new_page(b"<p>nothing</p>"), new_claim(extract=extract, formats=("data",)))
-    assert content.formats == {"data": []}

@@ -14,6 +14,8 @@ from django.db.utils import OperationalError
 from psycopg import OperationalError as ConnectionRefused
 from psycopg_pool import PoolTimeout
 
+from scraper_site.postgresql.bounded import BoundedConnection
+
 logger = logging.getLogger(__name__)
 
 FIRST_DELAY = 0.1
@@ -24,6 +26,12 @@ HOPELESS = ("28", "3D")
 
 class DatabaseWrapper(base.DatabaseWrapper):
     """Retries a refused connection with backoff; web processes leave that to their pool."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        pool = self.settings_dict["OPTIONS"].get("pool")
+        if isinstance(pool, dict):
+            pool.setdefault("connection_class", BoundedConnection)
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         """A new connection.

@@ -28,6 +28,12 @@ def test_every_operation_is_documented(schema):
         "submit_batch",
         "get_batch",
         "stream_batch_results",
+        *("get_job_timeline", "cancel_job", "retry_job", "cancel_batch", "retry_batch"),
+        *("create_schedule", "list_schedules", "get_schedule", "change_schedule"),
+        "delete_schedule",
+        *("register_webhook", "list_webhooks", "get_webhook", "change_webhook", "delete_webhook"),
+        *("rotate_webhook_secret", "list_webhook_deliveries", "get_webhook_delivery"),
+        "replay_webhook_delivery",
     }
 
 

@@ -44,6 +44,7 @@ def test_the_codes_are_those_that_clients_know() -> None:
         "empty_page",
         "extraction_empty",
         "http_4xx",
+        "parser_failed",
         "http_5xx",
         "internal_error",
         "invalid_target",

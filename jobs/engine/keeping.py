@@ -1,0 +1,36 @@
+"""Tasks that must go on as long as the process does."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+logger = logging.getLogger(__name__)
+
+PAUSE = 1.0
+
+
+async def end(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel tasks until they have ended: a client library may swallow a cancellation."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=PAUSE)
+
+
+async def keep(work: Callable[[], Awaitable[None]]) -> None:
+    """Do some endless work until cancelled, and begin it again whatever it raises.
+
+    A worker whose leases or commits have silently ended would be worse than one that has died.
+    """
+    while True:
+        try:
+            await work()
+        except Exception:
+            logger.exception("%s failed and begins again", getattr(work, "__qualname__", work))
+        await asyncio.sleep(PAUSE)
