@@ -8,7 +8,7 @@ EMBEDDED := $(BIN)/python -m scraper_site.embedded
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format lint types layers migrations deploy-check bench requirements clean
+.PHONY: help run test check format lint types layers migrations deploy-check bench faults requirements clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -41,6 +41,9 @@ deploy-check: $(VENV)/.dev
 
 bench: $(VENV)/.run ## measure the worker against a bare loop over the same pages
 	@$(EMBEDDED) --data-dir .local/bench -- $(BIN)/python manage.py benchmark throughput $(ARGS)
+
+faults: $(VENV)/.dev ## break everything, check that nothing is lost; ARGS="--seed N --duration S --json FILE"
+	@$(BIN)/python -m tests.faults $(ARGS)
 
 requirements: $(VENV)/.dev ## compile requirements*.txt again from pyproject.toml
 	@$(call compile,requirements.txt)

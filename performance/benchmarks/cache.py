@@ -2,8 +2,9 @@
 
 In turns, so that a noisy machine disturbs all alike: each round reads the same 100 values by bare
 GETs and from level 2 alternately, then from level 1, as misses, and in bulk both ways; ratios are
-taken within a round. Then many readers ask for one cold value at once, and a process fills its
-level 1. All on the server of REDIS_URL, under keys of the benchmark's own, which it removes.
+taken within a round. Then many readers ask for one cold value at once, a process fills its level 1,
+and web servers show what a worker changes. All on the server of REDIS_URL, under keys of the
+benchmark's own, which it removes.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from cachelayer.codec import LARGEST_BODY, Entry, decode, encode
 from performance.benchmarks import cache_crowd
 from performance.benchmarks.cache_fleet import fleet, payload
 from performance.benchmarks.cache_reads import BULK, SMALL_RECORDS, Reads, Round, median, per_call
+from performance.benchmarks.cache_visibility import visibility_rows
 from performance.benchmarks.report import Report, Row, judged
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from performance.benchmarks.cache_crowd import Crowd
     from performance.benchmarks.cache_fleet import Fleet
 
-HELP = "both cache levels' hits, misses, bulk reads, single flight and memory beside bare redis-py"
+HELP = "the cache beside bare redis-py: reads, single flight, memory; how soon changes are seen"
 BUDGET = 20_000_000
 VALUE = 10_000
 CODED = 200
@@ -43,14 +45,17 @@ class Coded:
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """`--rounds`, `--readers`."""
+    """`--rounds`, `--readers`, `--changes`."""
     parser.add_argument("--rounds", type=int, default=100, help="turns of all reads (default 100)")
     parser.add_argument(
         "--readers", type=int, default=500, help="coroutines at one cold key (default 500)"
     )
+    parser.add_argument(
+        "--changes", type=int, default=60, help="ends of jobs to be seen (default 60)"
+    )
 
 
-def run(*, rounds: int, readers: int, progress: Callable[[str], None]) -> Report:
+def run(*, rounds: int, readers: int, changes: int, progress: Callable[[str], None]) -> Report:
     """Measure and compare."""
     with fleet() as processes:
         reads = Reads(processes)
@@ -61,6 +66,8 @@ def run(*, rounds: int, readers: int, progress: Callable[[str], None]) -> Report
     coded = codec_rows(rounds)
     grown = memory_growth()
     progress("codec and memory")
+    seen = visibility_rows(changes)
+    progress("changes of jobs seen by web servers")
     return Report(
         "cache",
         [
@@ -69,6 +76,7 @@ def run(*, rounds: int, readers: int, progress: Callable[[str], None]) -> Report
             *crowds,
             *coded,
             judged("level 1: growth of the process ÷ budget", grown, "×", "≤", 1.1),
+            *seen,
         ],
     )
 

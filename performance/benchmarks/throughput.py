@@ -21,6 +21,8 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.db.models import Count, Max, Min
 
+from cachelayer.bulk import Bulk
+from jobs.caching import ROBOTS
 from jobs.engine.queue import JobSpec
 from jobs.models import Attempt, Client, Job, Result, State
 from jobs.services import create_client, submit_batch
@@ -134,7 +136,7 @@ def submit(site: str, jobs: int) -> None:
 
 @contextmanager
 def worker(site: str, concurrency: int) -> Iterator[None]:
-    """One worker process, allowed to scrape the practice site."""
+    """One worker process, allowed to scrape the practice site; what it cached of that goes too."""
     environment = {
         **os.environ,
         "PROCESS_ROLE": "worker",
@@ -149,6 +151,7 @@ def worker(site: str, concurrency: int) -> Iterator[None]:
     finally:
         process.terminate()
         process.wait(timeout=30)
+        Bulk(ROBOTS).delete_many([(site,)])
 
 
 def wait_until_done() -> None:

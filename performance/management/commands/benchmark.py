@@ -9,13 +9,18 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import BaseCommand
 from rich.console import Console
 
-from performance.benchmarks import cache, throughput
+from performance.benchmarks import backlog, cache, concurrency, throughput
 from performance.benchmarks.scratch import scratch_database
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
 
-BENCHMARKS = {"cache": cache, "throughput": throughput}
+BENCHMARKS = {
+    "backlog": backlog,
+    "cache": cache,
+    "concurrency": concurrency,
+    "throughput": throughput,
+}
 DJANGO_OPTIONS = (
     "verbosity", "settings", "pythonpath", "traceback", "no_color", "force_color", "skip_checks",
 )  # fmt: skip
