@@ -52,7 +52,7 @@ def claimed(attempt: Attempt) -> Event:
     details = {"attempt": attempt.number, "worker": attempt.worker}
     if "queued" in attempt.phases:
         details |= {
-            "waited_for": attempt.phases["queued_for"],
+            "waited_for": attempt.phases.get("queued_for"),
             "milliseconds": attempt.phases["queued"],
         }
     return Event(attempt.started_at, "claimed", details)

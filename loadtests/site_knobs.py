@@ -113,7 +113,8 @@ class Knobs:
     async def _deep(self, request: web.BaseRequest, argument: str) -> web.StreamResponse:
         """`/deep/LEVELS`: as many elements, each inside the one before."""
         levels = min(to_number(argument, "levels", int), MAX_DEPTH)
-        return web.Response(text="<!doctype html>" + "<div>" * levels + "down", content_type="text/html")
+        text = "<!doctype html>" + "<div>" * levels + "down"
+        return web.Response(text=text, content_type="text/html")
 
     async def _drip(self, request: web.BaseRequest, argument: str) -> web.StreamResponse:
         """`/drip?bytes=100&interval=0.1`: one byte every `interval` seconds."""
