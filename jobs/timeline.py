@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.db.models import Q
@@ -20,6 +21,9 @@ PHASES = (
     "commit",
 )
 
+# Milliseconds; what is shorter is the way from one statement to the next.
+SHORTEST_HOLD = 50
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -35,6 +39,7 @@ def timeline_of(job: Job) -> list[Event]:
     attempts = list(Attempt.objects.filter(job=job).order_by("number"))
     events = [Event(job.created_at, "accepted")]
     for attempt in attempts:
+        events += held(job, attempt, since=events[-1].at)
         events += [claimed(attempt), ended(attempt)]
     if job.state == State.RUNNING and job.started_at:
         events.append(
@@ -45,6 +50,22 @@ def timeline_of(job: Job) -> list[Event]:
     if job.pruned_at:
         events.append(Event(job.pruned_at, "result_pruned"))
     return events
+
+
+def held(job: Job, attempt: Attempt, *, since: datetime) -> list[Event]:
+    """The end of a wait that a time ended, if there was one: before it nobody could claim the job.
+
+    It was ready for as long as the attempt says that it was queued, and held before that.
+    """
+    if "queued" not in attempt.phases:
+        return []
+    ready_at = attempt.started_at - timedelta(milliseconds=attempt.phases["queued"])
+    milliseconds = 1000 * (ready_at - since).total_seconds()
+    if milliseconds < SHORTEST_HOLD:
+        return []
+    reason = Hold.OFF_PEAK if job.off_peak else Hold.SCHEDULED
+    reason = Hold.RETRY if attempt.number > 1 else reason
+    return [Event(ready_at, "ready", {"waited_for": reason, "milliseconds": milliseconds})]
 
 
 def claimed(attempt: Attempt) -> Event:

@@ -74,11 +74,14 @@ class TimelineEvent(BaseModel):
 
     at: datetime
     event: str = Field(
-        description="accepted, claimed, attempt_ended, succeeded, failed, cancelled, result_pruned"
+        description="accepted, ready, claimed, attempt_ended, succeeded, failed, cancelled or "
+        "result_pruned."
     )
     attempt: int | None = None
     worker: str | None = None
-    waited_for: Literal["domain", "quota", "workers"] | None = None
+    waited_for: Literal["domain", "quota", "workers", "scheduled", "retry", "off_peak"] | None = (
+        None
+    )
     milliseconds: float | None = None
     phases: dict[str, float] | None = Field(
         default=None,

@@ -30,6 +30,8 @@ WEBS = 2
 CLIENTS = 4
 QUIET = 120.0
 SAMPLED = 5.0
+# What a worker had claimed when it died is sent again after a minute.
+TOLD = 180.0
 # Of a hundred faults. The kills are those that end processes.
 KILLS = {"worker": 62, "web": 14, "valkey": 4, "postgresql": 3}
 OTHERS = {
@@ -61,6 +63,7 @@ class Storm:
             self.rig.fleet.start_worker()
         while len(self.rig.fleet.webs) < WEBS:
             self.rig.fleet.start_web()
+        self.rig.client.register(f"{self.rig.receiver}/hook/ok/storm")
         share = sum(KILLS.values()) / (sum(KILLS.values()) + sum(OTHERS.values()))
         interval = 0.9 * duration * share / kills
         started = next_sample = next_report = time.monotonic()
@@ -97,8 +100,13 @@ class Storm:
         self._tend()
         until(lambda: len(self.rig.fleet.ready_workers()) == WORKERS, "all workers are ready")
         self.rig.jobs.wait_for_all(QUIET)
+        until(lambda: not self._untold(), "every end is told of", TOLD)
         self.rig.fleet.end_workers()
         return [*self.found.values(), *violations_when_idle(self.rig, LEASE)]
+
+    def _untold(self) -> list[object]:
+        pending = "SELECT id FROM jobs_delivery WHERE status = 'pending'"
+        return list(Evidence(self.rig, LEASE).rows(pending))
 
     def _wait(self, seconds: float) -> None:
         """Let time pass, in which the dead are replaced and the paused go on."""

@@ -11,7 +11,9 @@ from django.db import connection
 from django.utils import timezone
 
 from jobs.engine.phases import Phases
+from jobs.engine.pipeline import failure
 from jobs.engine.queue import JobSpec, enqueue
+from jobs.errors import ConnectionFailed
 from jobs.models import Attempt, Delivery, Domain, Job, KeptAnswer, State, WebhookEndpoint
 from jobs.services import submit_batch
 from jobs.tests.engines import Engine, success
@@ -249,6 +251,23 @@ def test_a_timeline_tells_each_attempt_and_its_phases(get, submit, engine):
     assert ended["phases"]["parse"] == 1.5
     assert list(ended["phases"]) == ["parse", "commit"]
     assert document["waits_for"] is None
+
+
+def test_a_timeline_tells_how_long_a_job_was_held_and_why(get, submit, engine):
+    job_id = submit()
+    (first,) = engine.claim()
+    engine.commit(failure(first, ConnectionFailed()))
+    Job.objects.filter(id=job_id).update(run_at=timezone.now())
+    (second,) = engine.claim()
+    engine.commit(success(second, phases=Phases(replace(second, queued_ms=1.0))))
+    minute = timedelta(minutes=1)
+    later = Attempt.objects.get(job=job_id, number=2)
+    later.started_at, later.finished_at = later.started_at + minute, later.finished_at + minute
+    later.save()
+    document = get(f"jobs/{job_id}/timeline").json()
+    assert events(document)[3:5] == ["ready", "claimed"]
+    assert document["events"][3]["waited_for"] == "retry"
+    assert 60_000 <= document["events"][3]["milliseconds"] < 90_000
 
 
 def test_a_timeline_says_what_a_queued_job_waits_for(get, submit):
