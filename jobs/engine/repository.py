@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+# A worker that is busy claims when it has room for this part of a batch.
+LEAST_PART = 3
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """The right to run one attempt of a job, valid while its token stands on the job's row.
@@ -113,7 +117,8 @@ class ClaimingQueries(Queries):
         self._pulse.beat()
         held = len(self._live) + len(self._claims)
         room = batch_size if global_concurrency_limit is None else global_concurrency_limit - held
-        if room <= 0:
+        # A claim of few costs PostgreSQL as much as one of many. What runs will end, and wake us.
+        if room < max(1, batch_size // LEAST_PART):
             return []
         rows = await self._pool.fetch(
             statements.CLAIM,

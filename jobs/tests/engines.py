@@ -44,10 +44,10 @@ class Engine:
     def execute(self, statement, *arguments):
         return self.loop.run_until_complete(self.pool.fetch(statement, *arguments))
 
-    def claim(self, most=10):
+    def claim(self, most=10, limit=None):
         entrypoints = {QueueEntrypoint(ENTRYPOINT): EntrypointExecutionParameter(0)}
         jobs = self.loop.run_until_complete(
-            self.queries.dequeue(most, entrypoints, self.id, None, LEASE)
+            self.queries.dequeue(most, entrypoints, self.id, limit, LEASE)
         )
         return [self.queries.take(job.id) for job in jobs]
 

@@ -204,3 +204,12 @@ def test_a_job_that_takes_every_worker_down_is_given_up(submit, one):
     job = job_of(job_id)
     assert (job.state, job.error_code, job.attempt) == (State.FAILED, "worker_lost", 3)
     assert one.claim() == []
+
+
+@pytest.mark.parametrize(("running", "claimed"), [(0, 10), (6, 4), (8, 0)])
+def test_a_busy_worker_claims_when_there_is_room_for_a_part_of_a_batch(
+    submit, one, running, claimed
+):
+    submit(count=20)
+    one.queries._live = range(running)
+    assert len(one.claim(limit=10)) == claimed
