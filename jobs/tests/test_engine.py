@@ -191,8 +191,8 @@ def test_a_running_job_without_a_lease_is_taken_back(submit, one, two):
     one.claim()
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM pgqueuer")
-        cursor.execute("UPDATE jobs_job SET started_at = now() - interval '31 seconds'")
-    assert two.recover(lease=30) == [job_id]
+        cursor.execute("UPDATE jobs_job SET started_at = now() - interval '2 seconds'")
+    assert two.recover(lease=1) == [job_id]
     assert [claim.job_id for claim in two.claim()] == [job_id]
 
 
