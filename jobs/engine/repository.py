@@ -8,6 +8,7 @@ ends a run.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -35,8 +36,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-# A worker that is busy claims when it has room for this part of a batch.
+# A claim of few costs PostgreSQL as much as one of many: a worker that is busy claims when it has
+# room for this part of a batch, which it looks for so often and for so long, in seconds.
 LEAST_PART = 3
+LOOK_EVERY = 0.005
+LONGEST_LOOK = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +119,8 @@ class ClaimingQueries(Queries):
     ) -> list[engine_models.Job]:
         """The leases of the jobs that are now claimed by this worker."""
         self._pulse.beat()
-        held = len(self._live) + len(self._claims)
-        room = batch_size if global_concurrency_limit is None else global_concurrency_limit - held
-        # A claim of few costs PostgreSQL as much as one of many. What runs will end, and wake us.
-        if room < max(1, batch_size // LEAST_PART):
+        room = await self._room(batch_size, global_concurrency_limit)
+        if not room:
             return []
         rows = await self._pool.fetch(
             statements.CLAIM,
@@ -136,6 +138,24 @@ class ClaimingQueries(Queries):
         self._announcer.changed((one.client_id, one.job_id, one.batch_id) for one in claims)
         self._claims.update({one.engine_id: one for one in claims})
         return [lease_of(one, queue_manager_id) for one in claims]
+
+    async def _room(self, batch_size: int, limit: int | None) -> int:
+        """How many more may be claimed: 0, or enough for a claim to be worth its while.
+
+        It is waited for here: PostgreSQL tells of an end before this process has noted it, so that
+        who looked then and saw no room would wait for another end, and there may be none.
+        """
+        least = max(1, batch_size // LEAST_PART)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + LONGEST_LOOK
+        while True:
+            held = len(self._live) + len(self._claims)
+            room = batch_size if limit is None else limit - held
+            if room >= least:
+                return room
+            if loop.time() > deadline:
+                return 0
+            await asyncio.sleep(LOOK_EVERY)
 
     async def next_deferred_eta(self, entrypoints: list[QueueEntrypoint]) -> timedelta | None:
         """Until something is due that waits for its time; whatever else is new is told."""
