@@ -142,6 +142,14 @@ class Job(models.Model):
             models.Index(
                 fields=["client", "host"], name="job_running", condition=Q(state=State.RUNNING)
             ),
+            # The same jobs by another condition, so that a claim's count by host cannot take the
+            # index above, nor its count by client this one.
+            models.Index(
+                fields=["host"], name="job_claimed_host", condition=Q(claim_token__isnull=False)
+            ),
+            models.Index(
+                fields=["retry_of"], name="job_retry_of", condition=Q(retry_of__isnull=False)
+            ),
             models.Index(
                 fields=["schedule", "-id"],
                 name="job_schedule",
