@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Q
 from django.utils import timezone
 
 from jobs.conf import job_settings
@@ -14,6 +13,8 @@ from jobs.models import Attempt, Domain, Hold, Job, State
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from jobs.models import Client
 
 # In the order in which they happen; in milliseconds on every attempt that got so far.
 PHASES = (
@@ -101,20 +102,24 @@ def waits_for(job: Job) -> dict[str, Any] | None:
     domain = Domain.objects.filter(host=job.host).first()
     if domain and domain.next_at > timezone.now():
         return {"reason": "domain", "until": domain.next_at}
-    if _is_full(running={"host": job.host}, limit=_domain_limit(domain)):
+    if _is_full({"host": job.host}, limit=_domain_limit(domain)):
         return {"reason": "domain", "until": None}
-    limit = job.client.max_running or job_settings().client_concurrency
-    if _is_full(running={"client": job.client_id}, limit=limit):
+    if _is_full({"client": job.client_id}, limit=_client_limit(job.client)):
         return {"reason": "quota", "until": None}
     return {"reason": "workers", "until": None}
 
 
-def _domain_limit(domain: Domain | None) -> int:
-    if domain is not None and domain.concurrency is not None:
-        return domain.concurrency
-    return job_settings().domain_concurrency
+def _domain_limit(domain: Domain | None) -> int | None:
+    """None is no limit. As for `jobs_claim`, staff's 0 lets nothing run, the setting's is none."""
+    limit = None if domain is None else domain.concurrency
+    return job_settings().domain_concurrency or None if limit is None else limit
 
 
-def _is_full(*, running: dict[str, Any], limit: int) -> bool:
-    """Whether as many jobs run as may; a limit of 0 is none."""
-    return 0 < limit <= Job.objects.filter(Q(**running), state=State.RUNNING).count()
+def _client_limit(client: Client) -> int | None:
+    limit = client.max_running
+    return job_settings().client_concurrency or None if limit is None else limit
+
+
+def _is_full(jobs: dict[str, Any], *, limit: int | None) -> bool:
+    """Whether as many of these jobs run as may."""
+    return limit is not None and Job.objects.filter(**jobs, state=State.RUNNING).count() >= limit

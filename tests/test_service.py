@@ -2,16 +2,15 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlencode
 
 import pytest
 import requests
 
+from cachelayer.tests.servers import free_ports, until
 from jobs.models import Client
 from tests.support import ROOT, Api
 
@@ -26,21 +25,6 @@ EXTRACT = {
         {"name": "price", "selector": "span.price", "type": "text"},
     ],
 }
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def poll(url):
-    """The first answer with status 200; the last one after 10 s."""
-    deadline = time.monotonic() + 10
-    while True:
-        answer = requests.get(url, timeout=5)
-        if answer.status_code == 200 or time.monotonic() > deadline:
-            return answer
 
 
 def feed(site, page=1):
@@ -166,9 +150,7 @@ def test_killing_the_worker_in_the_middle_of_a_run_loses_nothing(api, start_work
 def test_a_worker_that_is_told_to_stop_finishes_what_it_runs(api, start_worker, site):
     worker = start_worker()
     job_id = api.submit(f"{site}/catalogue/page-1?delay=1")
-    started = time.monotonic()
-    while api.get(f"/api/v1/jobs/{job_id}").json()["status"] == "queued":
-        assert time.monotonic() < started + 20
+    api.claimed(job_id)
     assert worker.stop() == 0, worker.lines
     assert api.get(f"/api/v1/jobs/{job_id}").json()["status"] == "succeeded"
 
@@ -176,9 +158,7 @@ def test_a_worker_that_is_told_to_stop_finishes_what_it_runs(api, start_worker, 
 def test_a_running_scrape_is_cancelled_and_stops(api, start_worker, site):
     worker = start_worker()
     job_id = api.submit(f"{site}/hang")
-    started = time.monotonic()
-    while api.get(f"/api/v1/jobs/{job_id}").json()["status"] == "queued":
-        assert time.monotonic() < started + 20
+    api.claimed(job_id)
     assert api.post(f"/api/v1/jobs/{job_id}/cancel", None).json()["status"] == "cancelled"
     worker.wait_for("1 scrapes were cancelled")
     assert worker.stop() == 0, worker.lines
@@ -214,11 +194,15 @@ def test_a_timeline_tells_where_the_time_of_a_scrape_went(api, worker, site):
 
 
 def test_a_worker_says_that_it_makes_progress(start_worker):
-    port = free_port()
+    (port,) = free_ports(1)
     worker = start_worker(WORKER_HEALTH_PORT=str(port))
-    for path in ("live", "ready"):
-        answer = poll(f"http://127.0.0.1:{port}/health/{path}")
-        assert (answer.status_code, answer.json()["status"]) == (200, "ok")
+
+    def answers(path):
+        answer = requests.get(f"http://127.0.0.1:{port}/health/{path}", timeout=5)
+        return (answer.status_code, answer.json()["status"])
+
+    assert answers("live") == (200, "ok")
+    until(lambda: answers("ready") == (200, "ok"), "it is ready")
     worker.process.send_signal(signal.SIGSTOP)
     with pytest.raises(requests.Timeout):
         requests.get(f"http://127.0.0.1:{port}/health/live", timeout=0.5)
@@ -247,9 +231,7 @@ def test_a_worker_whose_output_nobody_reads_any_more_still_stops(database_url):
 def test_a_worker_that_cannot_finish_in_time_gives_its_jobs_back(api, start_worker, site):
     worker = start_worker(WORKER_DRAIN_TIMEOUT="0.2")
     job_id = api.submit(f"{site}/hang")
-    started = time.monotonic()
-    while api.get(f"/api/v1/jobs/{job_id}").json()["status"] == "queued":
-        assert time.monotonic() < started + 20
+    api.claimed(job_id)
     assert worker.stop() == 0, worker.lines
     job = api.get(f"/api/v1/jobs/{job_id}").json()
     assert (job["status"], job["attempt"]) == ("queued", 0)

@@ -27,7 +27,7 @@ RESTART_DELAY = timedelta(seconds=1)
 
 
 class Manager(QueueManager):
-    """PgQueuer's, which asks whether it hears itself before it listens."""
+    """PgQueuer's, which would ask whether it hears itself before it has begun to listen."""
 
     async def _run_periodic_health_check(self, interval: timedelta = timedelta(seconds=10)) -> None:
         with suppress(TimeoutError):
@@ -67,7 +67,7 @@ class ClaimLoop:
     async def _life(self) -> AsyncIterator[QueueManager]:
         """One life of the loop; PgQueuer asks for another when this one has failed."""
         self.pulse.beat()
-        pool = await create_pool(min_size=2, max_size=3)
+        pool = await create_pool(min_size=2, max_size=3, refused=self.pulse.beat)
         if self._was_lost:
             self._was_lost = False
             self.report("worker has PostgreSQL again and goes on")

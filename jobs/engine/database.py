@@ -6,11 +6,14 @@ import asyncio
 import logging
 import os
 import random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 from django.conf import settings
 from django.db import connection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 logger = logging.getLogger(__name__)
 
@@ -45,10 +48,13 @@ def connect_arguments() -> dict[str, Any]:
     return {key: value for key, value in arguments.items() if value is not None}
 
 
-async def create_pool(*, min_size: int, max_size: int) -> asyncpg.Pool:
+async def create_pool(
+    *, min_size: int, max_size: int, refused: Callable[[], None] | None = None
+) -> asyncpg.Pool:
     """A pool, after retrying with backoff for DB_CONNECT_RETRY seconds.
 
-    Raises DatabaseUnreachable with what to do about it.
+    `refused` is called whenever a try has failed. Raises DatabaseUnreachable with what to do about
+    it.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + settings.DB_CONNECT_RETRY
@@ -59,6 +65,8 @@ async def create_pool(*, min_size: int, max_size: int) -> asyncpg.Pool:
                 min_size=min_size, max_size=max_size, **connect_arguments()
             )
         except REFUSALS as error:
+            if refused is not None:
+                refused()
             if loop.time() + delay > deadline:
                 raise DatabaseUnreachable(
                     f"PostgreSQL cannot be reached: {error}\n"

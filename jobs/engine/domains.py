@@ -93,8 +93,15 @@ class HostReports:
             try:
                 await self.write(reports)
             except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-                # The next scrapes of these hosts will tell the same.
+                # The next scrapes of these hosts will tell the same, but for what their robots.txt
+                # asks: that is read once a day.
                 logger.warning("reports of %d hosts are lost: %s", len(reports), error)
+                self._tell_delays_again(reports)
+
+    def _tell_delays_again(self, reports: dict[str, HostReport]) -> None:
+        for host, report in reports.items():
+            if report.crawl_delay is not None and self._of(host).crawl_delay is None:
+                self.asks_for_delay(host, report.crawl_delay)
 
     async def write(self, reports: dict[str, HostReport]) -> None:
         """Store these reports; raises what asyncpg raises."""

@@ -19,19 +19,23 @@ logger = logging.getLogger(__name__)
 
 
 async def abandon_ended(pipeline: Pipeline) -> None:
-    """Abandon scrapes of jobs that have ended, until cancelled.
+    """Abandon scrapes of jobs that have ended, until the connection is lost.
 
-    On a connection of its own. While PostgreSQL is away nothing is heard; the renewal of leases
-    notices the same later. Raises what asyncpg raises when it cannot connect.
+    It has one of its own. While PostgreSQL is away nothing is heard; the renewal of leases notices
+    the same later.
     """
 
     def heard(_connection: object, _pid: int, _channel: str, payload: object) -> None:
-        ended = (UUID(one) for one in str(payload).split(","))
-        if abandoned := pipeline.abandon(ended):
+        ended = {UUID(one) for one in str(payload).split(",")}
+        if abandoned := pipeline.abandon_jobs(ended):
             logger.info("%d scrapes were cancelled", abandoned)
 
     lost = asyncio.Event()
-    connection = await asyncpg.connect(**connect_arguments())
+    try:
+        connection = await asyncpg.connect(**connect_arguments())
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        logger.warning("ends of jobs are not heard: %s", error)
+        return
     try:
         connection.add_termination_listener(lambda _connection: lost.set())
         await connection.add_listener(FINISHED_CHANNEL, heard)

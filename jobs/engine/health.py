@@ -1,8 +1,8 @@
 """Whether a worker makes progress, for whoever restarts those that do not.
 
-Alive is a worker whose engine has looked for jobs, or finished a scrape, a short while ago: one
-whose event loop is stuck does neither, however much its process exists. To lose PostgreSQL is not
-to be dead, since the worker keeps trying; it is not ready then.
+Alive is a worker whose engine has looked for jobs a short while ago: one whose event loop is stuck
+does not, however much its process exists. To lose PostgreSQL is not to be dead, since the worker
+keeps trying; it is not ready then.
 """
 
 from __future__ import annotations
@@ -24,10 +24,15 @@ class Pulse:
         """The worker starts now."""
         self._beat_at = monotonic()
         self.is_ready = False
+        self.failures = 0
 
     def beat(self) -> None:
-        """Jobs were looked for, or a scrape has ended."""
+        """Jobs were looked for, or PostgreSQL was."""
         self._beat_at = monotonic()
+
+    def failed(self) -> None:
+        """Something that must go on has failed, and begins again."""
+        self.failures += 1
 
     @property
     def silence(self) -> float:
@@ -49,6 +54,7 @@ async def serve_health(pulse: Pulse, *, host: str, port: int, limit: float) -> A
         document = {
             "status": "ok" if good else "unavailable",
             "silent_seconds": round(pulse.silence, 1),
+            "failures": pulse.failures,
         }
         return web.json_response(document, status=200 if good else 503)
 

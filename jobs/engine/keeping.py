@@ -23,14 +23,18 @@ async def end(tasks: Iterable[asyncio.Task[None]]) -> None:
         _, pending = await asyncio.wait(pending, timeout=PAUSE)
 
 
-async def keep(work: Callable[[], Awaitable[None]]) -> None:
+async def keep(
+    name: str, work: Callable[[], Awaitable[None]], *, failed: Callable[[], None]
+) -> None:
     """Do some endless work until cancelled, and begin it again whatever it raises.
 
     A worker whose leases or commits have silently ended would be worse than one that has died.
+    `failed` is called each time that it has raised, which is logged under its `name`.
     """
     while True:
         try:
             await work()
         except Exception:
-            logger.exception("%s failed and begins again", getattr(work, "__qualname__", work))
+            failed()
+            logger.exception("%s: failed, begins again", name)
         await asyncio.sleep(PAUSE)

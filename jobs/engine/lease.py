@@ -43,6 +43,6 @@ async def keep_leases(pool: asyncpg.Pool, pipeline: Pipeline, lease: float) -> N
             logger.warning("%d leases could not be renewed: %s", len(claims), error)
             continue
         ours = {row["id"] for row in renewed}
-        lost = [claim.job_id for claim in claims if claim.engine_id not in ours]
+        lost = [claim for claim in claims if claim.engine_id not in ours]
         if abandoned := pipeline.abandon(lost):
             logger.warning("%d scrapes were taken over or cancelled, and are abandoned", abandoned)

@@ -15,7 +15,7 @@ from jobs.extraction.reading import Document, read_document
 from jobs.extraction.suspicion import is_suspicious
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from uuid import UUID
 
     from jobs.engine.domains import HostReports
@@ -44,9 +44,11 @@ class Pipeline:
     batcher: ResultBatcher
     slots: asyncio.Semaphore
     live: dict[int, Claim] = field(default_factory=dict)
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
-    _scraping: dict[UUID, asyncio.Task[None]] = field(default_factory=dict)
-    _void: set[UUID] = field(default_factory=set)
+    # By engine id, as `live`: a worker that was paused may get a job again while its lost attempt
+    # still runs.
+    _tasks: dict[int, asyncio.Task[None]] = field(default_factory=dict)
+    _scraping: set[int] = field(default_factory=set)
+    _void: set[int] = field(default_factory=set)
     _releasing: bool = False
 
     async def run(self, claim: Claim) -> None:
@@ -57,38 +59,44 @@ class Pipeline:
         """
         self.live[claim.engine_id] = claim
         task = asyncio.create_task(self._run(claim))
-        self._tasks.add(task)
-        self._scraping[claim.job_id] = task
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[claim.engine_id] = task
+        task.add_done_callback(lambda _task: self._tasks.pop(claim.engine_id))
         await asyncio.shield(task)
 
     async def join(self) -> None:
         """Wait for every attempt that was started."""
         while self._tasks:
-            await asyncio.wait(self._tasks)
+            await asyncio.wait(self._tasks.values())
 
     def release(self) -> int:
-        """Stop the scrapes that still run and give their attempts back; returns how many."""
+        """Stop the scrapes that still run and give their attempts back; returns how many.
+
+        Those that are yet to begin are given back as well.
+        """
         self._releasing = True
-        scraping = list(self._scraping.values())
-        for task in scraping:
-            task.cancel()
+        for engine_id in self._scraping:
+            self._tasks[engine_id].cancel()
+        return len(self._scraping)
+
+    def abandon(self, claims: Iterable[Claim]) -> int:
+        """Stop scraping for claims that do not hold any more; returns how many there were.
+
+        Nothing is written: the jobs were cancelled, or another worker has them.
+        """
+        scraping = [one.engine_id for one in claims if one.engine_id in self._scraping]
+        for engine_id in scraping:
+            self._void.add(engine_id)
+            self._tasks[engine_id].cancel()
         return len(scraping)
 
-    def abandon(self, jobs: Iterable[UUID]) -> int:
-        """Stop scraping jobs that are not ours any more; returns how many there were.
-
-        Nothing is written: they were cancelled, or another worker has them.
-        """
-        ours = [job_id for job_id in jobs if job_id in self._scraping]
-        for job_id in ours:
-            self._void.add(job_id)
-            self._scraping[job_id].cancel()
-        return len(ours)
+    def abandon_jobs(self, ended: Collection[UUID]) -> int:
+        """Abandon every claim of jobs that have ended; returns how many were being scraped."""
+        return self.abandon([one for one in self.live.values() if one.job_id in ended])
 
     async def _run(self, claim: Claim) -> None:
         try:
-            outcome = await self._outcome(claim)
+            released = Outcome(claim, "released")
+            outcome = released if self._releasing else await self._outcome(claim)
             if outcome is not None:
                 await self.batcher.commit(outcome)
         finally:
@@ -96,17 +104,19 @@ class Pipeline:
 
     async def _outcome(self, claim: Claim) -> Outcome | None:
         """How the attempt ended; None when that is no concern of ours any more."""
+        # Not before: a task that is cancelled before it begins never comes to its `finally`.
+        self._scraping.add(claim.engine_id)
         try:
             return await self._attempt(claim)
         except asyncio.CancelledError:
-            if claim.job_id in self._void:
+            if claim.engine_id in self._void:
                 return None
             if not self._releasing:
                 raise
             return Outcome(claim, "released")
         finally:
-            del self._scraping[claim.job_id]
-            self._void.discard(claim.job_id)
+            self._scraping.discard(claim.engine_id)
+            self._void.discard(claim.engine_id)
 
     async def _attempt(self, claim: Claim) -> Outcome:
         phases = Phases(claim)

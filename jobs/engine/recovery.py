@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import asyncpg
 
 from jobs.engine import statements
+from jobs.engine.off_peak import next_off_peak
 from jobs.errors import WorkerLost
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LOST = inspect.cleandoc(WorkerLost.__doc__ or "")
+LOST = WorkerLost().message
 LOOKS_PER_LEASE = 6
 
 
@@ -32,7 +33,8 @@ async def recover_lost(
         await asyncio.sleep(lease / LOOKS_PER_LEASE)
         try:
             ours = [claim.job_id for claim in pipeline.live.values()]
-            lost = await pool.fetch(statements.RECOVER, lease, crash_limit, LOST, ours)
+            off_peak_at = next_off_peak(datetime.now(UTC))
+            lost = await pool.fetch(statements.RECOVER, lease, crash_limit, LOST, ours, off_peak_at)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
             logger.warning("lost jobs could not be looked for: %s", error)
             continue

@@ -56,12 +56,14 @@ SELECT extract(epoch FROM least(
 """
 
 # A running job without a live lease is lost. $1 seconds a lease lives, $2 crashes at most, $3 why,
-# $4 the jobs that the asker itself runs. While the server was away nobody could renew: after its
-# start everybody has the time of a lease to do so.
+# $4 the jobs that the asker itself runs, $5 when off-peak hours begin, null when they are now.
+# While the server was away nobody could renew: after its start everybody has the time of a lease
+# to do so.
 RECOVER = """
 WITH lost AS (
     SELECT job.id, job.state, job.attempt, job.worker, job.started_at,
-        job.crashes + 1 >= $2 OR job.attempt >= job.max_attempts AS dead
+        job.crashes + 1 >= $2 OR job.attempt >= job.max_attempts AS dead,
+        job.off_peak AND $5::timestamptz IS NOT NULL AS held
     FROM jobs_job job
     WHERE job.state = 'running' AND job.started_at < now() - make_interval(secs => $1)
       AND pg_postmaster_start_time() < now() - make_interval(secs => $1)
@@ -84,7 +86,10 @@ WITH lost AS (
 )
 UPDATE jobs_job job
 SET state = CASE WHEN lost.dead THEN 'failed' ELSE 'queued' END,
-    crashes = job.crashes + 1, claim_token = NULL, ready_at = now(),
+    crashes = job.crashes + 1, claim_token = NULL,
+    hold = CASE WHEN lost.held AND NOT lost.dead THEN 'off_peak' ELSE '' END,
+    run_at = CASE WHEN lost.held AND NOT lost.dead THEN $5 ELSE job.run_at END,
+    ready_at = CASE WHEN lost.held AND NOT lost.dead THEN NULL ELSE now() END,
     finished_at = CASE WHEN lost.dead THEN now() END,
     error_code = 'worker_lost', error_message = $3
 FROM lost
@@ -103,32 +108,45 @@ RETURNING pgqueuer.id
 """
 
 # Parallel arrays, one element an outcome. `state` is succeeded, failed, queued (try again after
-# `delay` seconds) or released (the attempt is given back uncounted). Only rows whose claim token
-# still holds are touched; the ids of those come back, every other outcome is void.
+# `delay` seconds) or released (the attempt is given back uncounted). An off-peak job that is to run
+# again waits for `off_peak_at`, unless that is null. Only rows whose claim token still holds are
+# touched; the ids of those come back, every other outcome is void.
+#
+# Jobs are locked by their ids, as CANCEL locks them: a commit that is tried again must not wait for
+# one that waits for it, because the first try is still under way.
 COMMIT = """
 WITH outcome AS (
     SELECT * FROM unnest(
         $1::bigint[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::float8[],
-        $8::text[], $9::smallint[], $10::timestamptz[], $11::text[], $12::text[], $13::text[],
-        $14::text[], $15::text[], $16::text[]
+        $8::timestamptz[], $9::text[], $10::smallint[], $11::timestamptz[], $12::text[],
+        $13::text[], $14::text[], $15::text[], $16::text[], $17::text[]
     ) AS o (
-        engine_id, job_id, token, state, error_code, error_message, delay,
+        engine_id, job_id, token, state, error_code, error_message, delay, off_peak_at,
         final_url, status_code, fetched_at, data, html, text, links, metadata, phases
     )
+), locked AS (
+    SELECT id FROM jobs_job
+    WHERE id = ANY ($2::uuid[]) AND claim_token = ANY ($3::uuid[])
+    ORDER BY id
+    FOR NO KEY UPDATE
 ), fenced AS (
     UPDATE jobs_job job
     SET state = CASE o.state WHEN 'released' THEN 'queued' ELSE o.state END,
         attempt = job.attempt - (o.state = 'released')::int,
         claim_token = NULL,
-        hold = CASE o.state WHEN 'queued' THEN 'retry' ELSE '' END,
-        run_at = CASE o.state WHEN 'queued' THEN now() + make_interval(secs => o.delay)
+        hold = CASE WHEN job.off_peak AND o.off_peak_at IS NOT NULL THEN 'off_peak'
+               WHEN o.state = 'queued' THEN 'retry' ELSE '' END,
+        run_at = CASE WHEN job.off_peak AND o.off_peak_at IS NOT NULL THEN o.off_peak_at
+                 WHEN o.state = 'queued' THEN now() + make_interval(secs => o.delay)
                  ELSE job.run_at END,
-        ready_at = CASE o.state WHEN 'released' THEN now() WHEN 'queued' THEN NULL
+        ready_at = CASE WHEN job.off_peak AND o.off_peak_at IS NOT NULL THEN NULL
+                   WHEN o.state = 'released' THEN now() WHEN o.state = 'queued' THEN NULL
                    ELSE job.ready_at END,
         finished_at = CASE WHEN o.state IN ('succeeded', 'failed') THEN now() END,
         error_code = o.error_code,
         error_message = o.error_message
     FROM outcome o
+    JOIN locked ON locked.id = o.job_id
     WHERE job.id = o.job_id AND job.claim_token = o.token AND job.state = 'running'
     RETURNING job.id, job.attempt, job.worker, job.started_at, o.engine_id, o.state AS outcome
 ), stored AS (
@@ -219,7 +237,10 @@ WITH told AS (
         OR EXISTS (SELECT FROM jobs_domain domain WHERE domain.host = judged.host)
     ORDER BY host
     ON CONFLICT (host) DO UPDATE
-    SET crawl_delay = excluded.crawl_delay, penalty = excluded.penalty,
+    SET crawl_delay = coalesce(
+            (SELECT told.crawl_delay FROM told WHERE told.host = domain.host), domain.crawl_delay
+        ),
+        penalty = excluded.penalty,
         failures = excluded.failures, opened = excluded.opened,
         next_at = greatest(domain.next_at, excluded.next_at), updated_at = excluded.updated_at
     RETURNING domain.host, domain.next_at

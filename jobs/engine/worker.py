@@ -91,7 +91,10 @@ class Worker:
             loop.add_signal_handler(signum, self._stop, shutdown, pipeline)
         duties = DutyThread(self.name)
         async with asyncio.TaskGroup() as tasks:
-            background = [tasks.create_task(keep(one)) for one in self._background(pipeline, pool)]
+            background = [
+                tasks.create_task(keep(name, work, failed=self.pulse.failed))
+                for name, work in self._background(pipeline, pool).items()
+            ]
             # It ends by itself, when what is on its way has been told.
             tasks.create_task(self._deliver(pool, shutdown))
             duties.start()
@@ -106,17 +109,17 @@ class Worker:
 
     def _background(
         self, pipeline: Pipeline, pool: asyncpg.Pool
-    ) -> list[Callable[[], Awaitable[None]]]:
-        """What goes on beside scraping, until it is cancelled."""
+    ) -> dict[str, Callable[[], Awaitable[None]]]:
+        """What goes on beside scraping, until it is cancelled, by its name in the log."""
         lease, crash_limit = self.settings.lease, self.settings.crash_limit
-        return [
-            pipeline.batcher.run,
-            pipeline.batcher.announcer.run,
-            pipeline.hosts.run,
-            lambda: abandon_ended(pipeline),
-            lambda: keep_leases(pool, pipeline, lease),
-            lambda: recover_lost(pool, pipeline, lease=lease, crash_limit=crash_limit),
-        ]
+        return {
+            "commits": pipeline.batcher.run,
+            "announcements": pipeline.batcher.announcer.run,
+            "reports of hosts": pipeline.hosts.run,
+            "ends of jobs": lambda: abandon_ended(pipeline),
+            "leases": lambda: keep_leases(pool, pipeline, lease),
+            "lost jobs": lambda: recover_lost(pool, pipeline, lease=lease, crash_limit=crash_limit),
+        }
 
     async def _deliver(self, pool: asyncpg.Pool, shutdown: asyncio.Event) -> None:
         policy = AddressPolicy.parse(self.settings.allowed_addresses)
@@ -125,7 +128,8 @@ class Worker:
             try:
                 await deliver(pool, sender, stopping=shutdown, patience=self.settings.drain_timeout)
             except Exception:
-                logger.exception("webhooks failed and begin again")
+                self.pulse.failed()
+                logger.exception("webhooks: failed, begin again")
                 await asyncio.sleep(PAUSE)
 
     def _health(self) -> AbstractAsyncContextManager[None]:

@@ -1,6 +1,7 @@
 """A worker's view of the queue, for tests: claims and commits without a network."""
 
 import asyncio
+import time
 from datetime import UTC, datetime, timedelta
 
 from django.db import connection
@@ -12,6 +13,7 @@ from jobs.engine.announce import Announcer
 from jobs.engine.batcher import Content, Outcome, ResultBatcher
 from jobs.engine.database import create_pool
 from jobs.engine.health import Pulse
+from jobs.engine.off_peak import next_off_peak
 from jobs.engine.recovery import LOST
 from jobs.engine.repository import ClaimingQueries, Limits
 from jobs.engine.statements import ENTRYPOINT, RECOVER, RENEW
@@ -57,7 +59,9 @@ class Engine:
 
     def recover(self, lease=0.0, crash_limit=3):
         """Take back what has had no lease for so many seconds."""
-        return [row["id"] for row in self.execute(RECOVER, lease, crash_limit, LOST, [])]
+        off_peak_at = next_off_peak(datetime.now(UTC))
+        lost = self.execute(RECOVER, lease, crash_limit, LOST, [], off_peak_at)
+        return [row["id"] for row in lost]
 
     def commit(self, *outcomes):
         async def all_of_them():
@@ -78,6 +82,18 @@ def success(claim, html="<p>", phases=None):
         content=Content("http://example.com/", 200, datetime.now(UTC), {"html": html}),
         phases=phases,
     )
+
+
+def wait_until_blocked():
+    """Return as soon as somebody waits for a lock of somebody else's."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
+            if cursor.fetchone()[0]:
+                return
+        time.sleep(0.01)
+    raise TimeoutError("nobody waits for a lock")
 
 
 def leases():

@@ -10,6 +10,7 @@ from jobs.engine.queue import JobSpec, enqueue
 from jobs.engine.repository import Limits
 from jobs.models import Client, Domain, Job, State
 from jobs.tests.engines import Engine, success
+from jobs.timeline import waits_for
 from tests.support import make_tenant
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -199,3 +200,17 @@ def test_a_cancelled_job_is_not_claimed(engine, mine):
     (job_id,) = submit(mine)
     Job.objects.filter(id=job_id).update(state=State.CANCELLED, finished_at=timezone.now())
     assert engine().claim() == []
+
+
+def test_a_client_that_may_run_nothing_waits_for_its_quota(engine, mine):
+    Client.objects.filter(id=mine.id).update(max_running=0)
+    submit(mine)
+    assert engine().claim() == []
+    assert waits_for(Job.objects.get()) == {"reason": "quota", "until": None}
+
+
+def test_a_host_that_may_not_be_scraped_at_all_is_waited_for(engine, mine):
+    Domain.objects.create(host="a.example", concurrency=0, next_at=timezone.now())
+    submit(mine)
+    assert engine().claim() == []
+    assert waits_for(Job.objects.get()) == {"reason": "domain", "until": None}

@@ -1,10 +1,15 @@
 """What the fleet learns of hosts, and what it does about it."""
 
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from django.db import connection, transaction
 from django.utils import timezone
 
+from jobs.engine import domains
 from jobs.engine.domains import (
     FIRST_PENALTY,
     LONGEST_PENALTY,
@@ -14,7 +19,7 @@ from jobs.engine.domains import (
 )
 from jobs.errors import BlockedTarget, ConnectionFailed, FetchTimeout, Throttled
 from jobs.models import Domain
-from jobs.tests.engines import Engine
+from jobs.tests.engines import Engine, wait_until_blocked
 from jobs.tests.test_pipeline import new_claim
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -105,6 +110,48 @@ def test_a_crawl_delay_is_kept_and_taken_back(tell):
     assert tell(crawl_delay=5.0).crawl_delay == 5
     assert tell(troubles=1).crawl_delay == 5
     assert tell(crawl_delay=0.0).crawl_delay == 0
+
+
+def test_a_crawl_delay_that_another_worker_writes_meanwhile_is_kept(tell):
+    def tell_too():
+        tell(troubles=1)
+        connection.close()
+
+    tell(troubles=1)
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            Domain.objects.update(crawl_delay=5)
+            report = pool.submit(tell_too)
+            wait_until_blocked()
+        report.result()
+    assert Domain.objects.get().crawl_delay == 5
+
+
+def test_a_crawl_delay_is_told_again_when_postgresql_was_away(monkeypatch):
+    monkeypatch.setattr(domains, "GATHERING", 0)
+    written: asyncio.Queue[Any] = asyncio.Queue()
+
+    class Recovering:
+        """A pool whose first statement fails."""
+
+        was_away = False
+
+        async def fetch(self, _statement, hosts, *columns):
+            written.put_nowait((hosts, columns[4]))
+            if not self.was_away:
+                self.was_away = True
+                raise ConnectionResetError
+            return []
+
+    async def scenario():
+        reports = HostReports(Recovering())
+        reports.asks_for_delay(HOST, 5.0)
+        running = asyncio.create_task(reports.run())
+        told = [await written.get() for _ in range(2)]
+        running.cancel()
+        return told
+
+    assert asyncio.run(scenario()) == [([HOST], [5.0])] * 2
 
 
 def test_a_failure_that_is_no_concern_of_the_host_is_not_told(reports):

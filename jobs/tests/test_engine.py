@@ -1,14 +1,21 @@
 """Claim and commit against real PostgreSQL: leases, fences, retries."""
 
-import pytest
-from django.db import connection
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import pytest
+from django.db import connection, transaction
+
+from jobs.engine import batcher, ends
 from jobs.engine.batcher import Outcome
+from jobs.engine.off_peak import next_off_peak
 from jobs.engine.pipeline import failure
 from jobs.engine.queue import JobSpec, enqueue
-from jobs.errors import FetchTimeout, ScrapeError
+from jobs.errors import FetchTimeout, ScrapeError, Throttled
 from jobs.models import Attempt, Job, Result, State
-from jobs.tests.engines import Engine, leases, success
+from jobs.tests.engines import Engine, leases, success, wait_until_blocked
 from tests.support import make_tenant
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -160,6 +167,15 @@ def test_a_result_that_postgresql_refuses_fails_alone(submit, one):
     assert [(job_of(claim.job_id)).state for claim in good] == [State.SUCCEEDED] * 2
 
 
+def test_results_that_are_too_large_together_are_committed_one_after_another(
+    submit, one, monkeypatch
+):
+    monkeypatch.setattr(batcher, "LARGEST_STATEMENT", 1_000)
+    jobs = submit(count=3)
+    assert one.commit(*(success(claim, "x" * 600) for claim in one.claim())) == [True] * 3
+    assert len({job_of(job_id).finished_at for job_id in jobs}) == 3
+
+
 def test_a_permanent_failure_ends_the_job_at_its_first_attempt(submit, one):
     class Refused(ScrapeError):
         """No."""
@@ -213,3 +229,86 @@ def test_a_busy_worker_claims_when_there_is_room_for_a_part_of_a_batch(
     submit(count=20)
     one.queries._live = range(running)
     assert len(one.claim(limit=10)) == claimed
+
+
+def test_commits_lock_jobs_by_their_ids_and_not_as_they_find_them(submit, one):
+    # Running jobs are found by an index in which hosts are in order.
+    (first,), (second,) = submit(url="http://b.example/"), submit(url="http://a.example/")
+    claims = sorted(one.claim(), key=lambda claim: claim.host)
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            Job.objects.select_for_update(no_key=True).get(id=first)
+            commit = pool.submit(one.commit, *(success(claim) for claim in claims))
+            wait_until_blocked()
+            Job.objects.select_for_update(no_key=True, nowait=True).get(id=second)
+        assert commit.result() == [True, True]
+
+
+@pytest.fixture
+def off_peak_hours(configure):
+    """Sets them, in hours from now; returns when they begin next."""
+
+    def off_peak_hours(start, end):
+        now = datetime.now(UTC)
+        hours = [f"{now + timedelta(hours=offset):%H:%M}" for offset in (start, end)]
+        configure(off_peak_hours="-".join(hours))
+        return next_off_peak(now) or next_off_peak(now + timedelta(hours=end))
+
+    return off_peak_hours
+
+
+def hold_of(job_id):
+    job = job_of(job_id)
+    return (job.hold, job.run_at, job.ready_at)
+
+
+@pytest.mark.parametrize(
+    "outcome", [lambda claim: failure(claim, FetchTimeout()), lambda c: Outcome(c, "released")]
+)
+def test_an_off_peak_job_that_comes_back_in_peak_hours_waits_for_the_next_off_peak_ones(
+    submit, one, off_peak_hours, outcome
+):
+    (job_id,) = submit(off_peak=True)
+    (claim,) = one.claim()
+    begin = off_peak_hours(2, 3)
+    one.commit(outcome(claim))
+    assert hold_of(job_id) == ("off_peak", begin, None)
+
+
+def test_an_off_peak_job_whose_pause_ends_in_peak_hours_waits_for_the_next_off_peak_ones(
+    submit, one, off_peak_hours
+):
+    (job_id,) = submit(off_peak=True)
+    (claim,) = one.claim()
+    begin = off_peak_hours(-1, 0.5)
+    one.commit(failure(claim, Throttled(retry_after=3600)))
+    assert hold_of(job_id) == ("off_peak", begin, None)
+
+
+def test_an_off_peak_job_that_is_lost_in_peak_hours_waits_for_the_next_off_peak_ones(
+    submit, one, off_peak_hours
+):
+    (job_id,) = submit(off_peak=True)
+    one.claim()
+    begin = off_peak_hours(2, 3)
+    assert one.recover() == [job_id]
+    assert hold_of(job_id) == ("off_peak", begin, None)
+
+
+def test_other_jobs_come_back_in_peak_hours_too(submit, one, off_peak_hours):
+    retried, lost = submit(count=2)
+    claims = {claim.job_id: claim for claim in one.claim()}
+    off_peak_hours(2, 3)
+    one.commit(failure(claims[retried], FetchTimeout()))
+    one.recover()
+    assert (job_of(retried).hold, job_of(lost).hold) == ("retry", "")
+    assert [claim.job_id for claim in one.claim()] == [lost]
+
+
+def test_a_worker_that_cannot_hear_of_ends_says_so_in_one_line(monkeypatch, caplog):
+    nowhere = {"host": "/nowhere", "user": "nobody", "database": "none"}
+    monkeypatch.setattr(ends, "connect_arguments", lambda: nowhere)
+    nothing_runs: Any = None
+    asyncio.run(ends.abandon_ended(nothing_runs))
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "ends of jobs are not heard" in caplog.text

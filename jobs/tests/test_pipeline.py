@@ -1,9 +1,14 @@
 """From a page or an error to an outcome."""
 
+import asyncio
+from dataclasses import replace
+from typing import Any
+
 import pytest
 from uuid_utils.compat import uuid4
 
-from jobs.engine.pipeline import failure, retry_delay
+from jobs.engine.domains import HostReports
+from jobs.engine.pipeline import Pipeline, failure, retry_delay
 from jobs.engine.repository import Claim
 from jobs.errors import (
     BlockedTarget,
@@ -65,3 +70,79 @@ def test_pauses_grow_within_their_bounds(attempt):
 
 def test_a_cause_that_takes_longer_to_go_away_is_given_longer():
     assert retry_delay(1, Throttled()) > retry_delay(1, ConnectionFailed())
+
+
+class SlowSite:
+    """Answers nobody before it is told to, and then refuses."""
+
+    def __init__(self):
+        self.asked = asyncio.Semaphore(0)
+        self.answers = asyncio.Event()
+
+    async def fetch(self, url, **_options):
+        self.asked.release()
+        await self.answers.wait()
+        raise BlockedTarget
+
+
+class Outcomes:
+    """What would be committed."""
+
+    def __init__(self):
+        self.committed = []
+
+    async def commit(self, outcome):
+        self.committed.append((outcome.claim.engine_id, outcome.state))
+        return True
+
+
+def new_pipeline():
+    slots = asyncio.Semaphore(10)
+    parts: list[Any] = [SlowSite(), None, None, HostReports(None), Outcomes(), slots]
+    return Pipeline(*parts)
+
+
+def test_a_worker_that_has_a_job_again_abandons_only_the_attempt_that_it_lost():
+    async def scenario():
+        pipeline = new_pipeline()
+        lost = replace(new_claim(), engine_id=1, ignores_robots=True)
+        again = replace(lost, engine_id=2, token=uuid4(), attempt=2)
+        runs = [asyncio.create_task(pipeline.run(claim)) for claim in (lost, again)]
+        for _ in runs:
+            await pipeline.fetcher.asked.acquire()
+        assert pipeline.abandon([lost]) == 1
+        await runs[0]
+        pipeline.fetcher.answers.set()
+        await runs[1]
+        assert pipeline.live == {}
+        return pipeline.batcher.committed
+
+    assert asyncio.run(scenario()) == [(2, "failed")]
+
+
+def test_the_end_of_a_job_abandons_every_attempt_of_it():
+    async def scenario():
+        pipeline = new_pipeline()
+        claim = replace(new_claim(), ignores_robots=True)
+        run = asyncio.create_task(pipeline.run(claim))
+        await pipeline.fetcher.asked.acquire()
+        assert pipeline.abandon_jobs({uuid4()}) == 0
+        assert pipeline.abandon_jobs({claim.job_id}) == 1
+        await run
+        return pipeline.batcher.committed
+
+    assert asyncio.run(scenario()) == []
+
+
+def test_an_attempt_that_is_yet_to_begin_is_given_back_with_the_others():
+    async def scenario():
+        pipeline = new_pipeline()
+        run = asyncio.create_task(pipeline.run(replace(new_claim(), ignores_robots=True)))
+        await asyncio.sleep(0)
+        assert pipeline.live
+        pipeline.release()
+        await run
+        assert pipeline.live == {}
+        return pipeline.batcher.committed
+
+    assert asyncio.run(scenario()) == [(1, "released")]

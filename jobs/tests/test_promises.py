@@ -84,9 +84,15 @@ class Promises(RuleBasedStateMachine):
         Job.objects.filter(state=State.QUEUED).exclude(hold="").update(
             run_at=datetime.now(UTC) - timedelta(seconds=1)
         )
-        claims = self.workers[worker].claim(most)
-        self.tokens |= {claim.job_id: claim.token for claim in claims}
-        return multiple(*claims)
+        return multiple(*self._claim(worker, most))
+
+    @rule(target=claims, worker=st.integers(0, 1), times=st.integers(2, CRASH_LIMIT + 1))
+    def take_one_worker_down_after_another(self, worker: int, times: int) -> Any:
+        lost: list[Claim] = []
+        for _ in range(times):
+            lost += self._claim(worker, 3)
+            self.workers[worker].recover(lease=0, crash_limit=CRASH_LIMIT)
+        return multiple(*lost)
 
     @rule(claim=claims)
     def renew(self, claim: Claim) -> None:
@@ -133,6 +139,11 @@ class Promises(RuleBasedStateMachine):
         with connection.cursor() as cursor:
             cursor.execute("DELETE FROM pgqueuer")
         self.workers[1].recover(lease=0, crash_limit=CRASH_LIMIT)
+
+    def _claim(self, worker: int, most: int) -> list[Claim]:
+        claims: list[Claim] = self.workers[worker].claim(most)
+        self.tokens |= {claim.job_id: claim.token for claim in claims}
+        return claims
 
     def _commit(self, worker: int, outcome: Outcome) -> Claim:
         claim = outcome.claim
