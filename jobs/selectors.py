@@ -11,7 +11,8 @@ from uuid import UUID
 from django.contrib.postgres.fields import ArrayField
 from django.db.models import Aggregate, Count, F, FloatField
 
-from jobs.errors import WorkerLost
+from jobs.errors import InvalidTarget, WorkerLost
+from jobs.fetching import check_url
 from jobs.models import HOST_IN_URL, TERMINAL, Batch, Client, Job, State, first_id_at
 
 if TYPE_CHECKING:
@@ -66,6 +67,15 @@ def list_jobs(
     if before:
         jobs = jobs.filter(id__lt=before)
     return list(jobs[:limit])
+
+
+def host_called(name: str) -> str:
+    """A host as people write it, spelled as `Job.host` is; raises InvalidTarget."""
+    url = str(check_url(f"http://{name}/"))
+    host = host_of(url)
+    if url != f"http://{host}/":
+        raise InvalidTarget("A host has neither port nor path.")
+    return host
 
 
 def host_of(url: str) -> str:

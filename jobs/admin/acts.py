@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.contrib import messages
 from django.contrib.admin.models import CHANGE, LogEntry
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 MOST_AT_ONCE = 1_000
 
+Row = TypeVar("Row", bound="Model")
+
 
 @dataclass(slots=True)
 class Outcome:
@@ -31,6 +33,22 @@ class Outcome:
     done: Sequence[tuple[Model, str]] = ()
     left: Counter[str] = field(default_factory=Counter)
     response: HttpResponse | None = None
+
+
+class Left(Exception):
+    """Why a row was left as it is, as messages say it after "3 "."""
+
+
+def one_by_one(rows: Sequence[Row], change: Callable[[Row], str]) -> Outcome:
+    """Change each row; `change` returns what its history says of it, or raises Left."""
+    done: list[tuple[Model, str]] = []
+    left = Counter[str]()
+    for row in rows:
+        try:
+            done.append((row, change(row)))
+        except Left as reason:
+            left[str(reason)] += 1
+    return Outcome(done, left)
 
 
 def everywhere(_row: Any) -> bool:

@@ -24,8 +24,15 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
     from django.urls import URLPattern
 
+    # Generic for type checkers only.
+    ModelAdmin = admin.ModelAdmin[Any]
+    TabularInline = admin.TabularInline[Any, Any]
+else:
+    ModelAdmin = admin.ModelAdmin
+    TabularInline = admin.TabularInline
 
-class JobsAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+
+class JobsAdmin(ModelAdmin):
     """Endless lists, and acts on what is selected or shown."""
 
     acts: ClassVar[tuple[Act, ...]] = ()
@@ -144,7 +151,7 @@ class ReadOnly(JobsAdmin):
         return False
 
 
-class ReadOnlyInline(admin.TabularInline):  # type: ignore[type-arg]
+class ReadOnlyInline(TabularInline):
     """Rows of a row that only the service itself writes."""
 
     extra = 0

@@ -12,15 +12,19 @@ from jobs.admin.acts import Act, Outcome
 from jobs.admin.base import JobsAdmin, list_of, moment
 from jobs.admin.filters import ChoiceFilter
 from jobs.errors import InvalidTarget
-from jobs.fetching.urls import check_url
 from jobs.models import Domain
-from jobs.selectors import host_of
+from jobs.selectors import host_called
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from django.db.models import QuerySet
     from django.http import HttpRequest
+
+    # Generic for type checkers only.
+    ModelForm = forms.ModelForm[Domain]
+else:
+    ModelForm = forms.ModelForm
 
 
 def forgive(_request: HttpRequest, domains: Sequence[Domain]) -> Outcome:
@@ -76,7 +80,7 @@ class TroubleFilter(ChoiceFilter):
         return rows.filter(opened__gt=0, next_at__lte=now)
 
 
-class DomainForm(forms.ModelForm):  # type: ignore[type-arg]
+class DomainForm(ModelForm):
     """A host is spelled as in the URLs of jobs."""
 
     class Meta:
@@ -87,7 +91,7 @@ class DomainForm(forms.ModelForm):  # type: ignore[type-arg]
     def clean_host(self) -> str:
         """In its canonical spelling."""
         try:
-            return host_of(str(check_url(f"http://{self.cleaned_data['host']}/")))
+            return host_called(self.cleaned_data["host"])
         except InvalidTarget as error:
             raise forms.ValidationError(error.message) from None
 

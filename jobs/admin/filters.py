@@ -13,7 +13,7 @@ from django.utils import timezone
 from jobs.errors import ScrapeError
 from jobs.fetching.urls import check_url
 from jobs.models import Client, Hold, Job, State, first_id_at
-from jobs.selectors import CLOCK_TOLERANCE, dead_letters, host_of
+from jobs.selectors import CLOCK_TOLERANCE, dead_letters, host_called, host_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -193,7 +193,7 @@ def search_jobs(jobs: QuerySet[Job], text: str) -> QuerySet[Job]:
     if "://" in text:
         url = str(check_url(text))
         return jobs.filter(host=host_of(url), url__startswith=url)
-    return jobs.filter(host=host_of(str(check_url(f"http://{text}/"))))
+    return jobs.filter(host=host_called(text))
 
 
 def _codes(error: type[ScrapeError]) -> set[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from jobs.admin.acts import Act, Outcome
 from jobs.errors import WorkerLost
-from jobs.models import Job, State
+from jobs.models import UNSUCCESSFUL, Job, State
 from jobs.services import cancel_jobs, repeat_jobs
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def requeue(_request: HttpRequest, jobs: Sequence[Job]) -> Outcome:
 
 def is_unsuccessful(job: Job) -> bool:
     """Whether there is something to try again."""
-    return job.state in (State.FAILED, State.CANCELLED)
+    return job.state in UNSUCCESSFUL
 
 
 def is_dead_letter(job: Job) -> bool:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from django.contrib import admin
 from django.utils import timezone
 from django.utils.html import format_html_join
 
-from jobs.admin.acts import Act, Outcome
+from jobs.admin.acts import Act, Left, Outcome, one_by_one
 from jobs.admin.base import ReadOnly, list_of, moment
 from jobs.admin.columns import as_json, client
 from jobs.admin.filters import ClientFilter
@@ -36,11 +35,9 @@ def resume(_request: HttpRequest, schedules: Sequence[Schedule]) -> Outcome:
 
 
 def _set_paused(schedules: Sequence[Schedule], *, is_paused: bool) -> Outcome:
-    done, left = [], Counter[str]()
-    for schedule in schedules:
+    def change(schedule: Schedule) -> str:
         if schedule.is_paused == is_paused:
-            left[f"{'were' if is_paused else 'were not'} paused already"] += 1
-            continue
+            raise Left(f"{'were' if is_paused else 'were not'} paused already")
         try:
             change_schedule(
                 client=schedule.client,
@@ -49,10 +46,10 @@ def _set_paused(schedules: Sequence[Schedule], *, is_paused: bool) -> Outcome:
                 values={"is_paused": is_paused},
             )
         except (Schedule.DoesNotExist, InvalidCron):
-            left["cannot go on: it was removed, or never fires"] += 1
-            continue
-        done.append((schedule, "Paused." if is_paused else "Resumed."))
-    return Outcome(done, left)
+            raise Left("cannot go on: it was removed, or never fires") from None
+        return "Paused." if is_paused else "Resumed."
+
+    return one_by_one(schedules, change)
 
 
 @admin.display(description="next runs")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.utils.html import format_html
 
-from jobs.admin.acts import Act, Outcome
+from jobs.admin.acts import Act, Left, Outcome, one_by_one
 from jobs.admin.base import ReadOnly, ReadOnlyInline, link_to, list_of, moment
 from jobs.admin.columns import client, created, short, tail, url
 from jobs.admin.filters import ChoiceFilter, ClientFilter
@@ -36,32 +35,34 @@ def resume(_request: HttpRequest, endpoints: Sequence[WebhookEndpoint]) -> Outco
 
 
 def _set_active(endpoints: Sequence[WebhookEndpoint], *, is_active: bool) -> Outcome:
-    done, left = [], Counter[str]()
-    for endpoint in endpoints:
+    def change(endpoint: WebhookEndpoint) -> str:
         if endpoint.is_active == is_active:
-            left["were so already"] += 1
-            continue
-        change_endpoint(client=endpoint.client, endpoint_id=endpoint.id, is_active=is_active)
-        done.append((endpoint, "Resumed." if is_active else "Paused."))
-    return Outcome(done, left)
+            raise Left(f"{'were not' if is_active else 'were'} paused already")
+        try:
+            change_endpoint(client=endpoint.client, endpoint_id=endpoint.id, is_active=is_active)
+        except WebhookEndpoint.DoesNotExist:
+            raise Left("were removed meanwhile") from None
+        return "Resumed." if is_active else "Paused."
+
+    return one_by_one(endpoints, change)
 
 
 def replay(_request: HttpRequest, deliveries: Sequence[Delivery]) -> Outcome:
     """Send them once more, under the same ids."""
-    done, left = [], Counter[str]()
-    for delivery in deliveries:
+
+    def change(delivery: Delivery) -> str:
         endpoint = delivery.endpoint
         try:
             replay_delivery(
                 client=endpoint.client, endpoint_id=endpoint.id, delivery_id=delivery.id
             )
         except EndpointDisabled:
-            left["not sent: the endpoint is paused"] += 1
+            raise Left("not sent: the endpoint is paused") from None
         except Delivery.DoesNotExist:
-            left["not sent: removed meanwhile"] += 1
-        else:
-            done.append((delivery, "Asked to be sent once more."))
-    return Outcome(done, left)
+            raise Left("not sent: removed meanwhile") from None
+        return "Asked to be sent once more."
+
+    return one_by_one(deliveries, change)
 
 
 @admin.display(description="deliveries")

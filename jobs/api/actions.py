@@ -9,12 +9,13 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from jobs.api import answers
+from jobs.api.auth import client_of
 from jobs.api.documents import accepted_batch, accepted_job
 from jobs.api.errors import JobEnded, NothingToRetry
 from jobs.api.idempotency import idempotent
-from jobs.api.views import IDEMPOTENCY_KEY, PROBLEM, client_of
+from jobs.api.views import IDEMPOTENCY_KEY, PROBLEM
 from jobs.documents import batch_document, job_document
-from jobs.models import Batch, Job, State
+from jobs.models import UNSUCCESSFUL, Batch, Job, State
 from jobs.selectors import batch_counts
 from jobs.services import again, cancel_jobs, submit_batch, submit_job
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from rest_framework.request import Request
-
-UNSUCCESSFUL = (State.FAILED, State.CANCELLED)
 
 
 class JobCancelView(APIView):

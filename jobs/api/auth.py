@@ -8,12 +8,18 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
 from rest_framework.exceptions import AuthenticationFailed
 
+from jobs.models import Client
 from jobs.services import find_client
 
 if TYPE_CHECKING:
     from rest_framework.request import Request
 
-    from jobs.models import Client
+
+def client_of(request: Request) -> Client:
+    """The client whose key made the request."""
+    client = request.auth
+    assert isinstance(client, Client)
+    return client
 
 
 class BearerAuthentication(BaseAuthentication):

@@ -1,7 +1,8 @@
 """`Idempotency-Key`: a creating request that is repeated creates nothing twice.
 
 The answer is kept in the transaction that creates, so either both exist or neither. Refusals are
-not kept: a corrected request may use the same key.
+not kept: a corrected request may use the same key. A secret must not be part of what is kept: it
+is added outside.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import orjson
 from django.db import connection, transaction
-from django.http import HttpResponse
+from rest_framework.response import Response
 
+from jobs.api.auth import client_of
 from jobs.api.errors import InvalidPayload, KeyInUse, KeyReused
 from jobs.api.renderers import OPTIONS
 from jobs.models import KeptAnswer
@@ -23,9 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rest_framework.request import Request
-    from rest_framework.response import Response
-
-    from jobs.models import Client
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -42,10 +41,10 @@ def idempotent(method: F) -> F:
     """
 
     @wraps(method)
-    def answering(view: Any, request: Request, **kwargs: Any) -> HttpResponse:
+    def answering(view: Any, request: Request, **kwargs: Any) -> Response:
         key = request.headers.get(HEADER)
         if key is None:
-            return cast("HttpResponse", method(view, request, **kwargs))
+            return cast("Response", method(view, request, **kwargs))
         if not VISIBLE.fullmatch(key):
             message = "1 to 255 visible ASCII characters."
             raise InvalidPayload(
@@ -56,8 +55,8 @@ def idempotent(method: F) -> F:
     return cast("F", answering)
 
 
-def _once(request: Request, key: str, answer: Callable[[], Response]) -> HttpResponse:
-    client = cast("Client", request.auth)
+def _once(request: Request, key: str, answer: Callable[[], Response]) -> Response:
+    client = client_of(request)
     fingerprint = fingerprint_of(request)
     with transaction.atomic():
         with connection.cursor() as cursor:
@@ -67,7 +66,7 @@ def _once(request: Request, key: str, answer: Callable[[], Response]) -> HttpRes
         kept = KeptAnswer.objects.filter(client=client, key=key).first()
         if kept is None:
             response = answer()
-            kept = KeptAnswer.objects.create(
+            KeptAnswer.objects.create(
                 client=client,
                 key=key,
                 fingerprint=fingerprint,
@@ -75,10 +74,13 @@ def _once(request: Request, key: str, answer: Callable[[], Response]) -> HttpRes
                 location=response.headers.get("Location", ""),
                 body=orjson.dumps(response.data, option=OPTIONS),
             )
-            return _answer(kept, replayed=False)
+            return response
     if bytes(kept.fingerprint) != fingerprint:
         raise KeyReused("This key came with another request before. Take a new one.")
-    return _answer(kept, replayed=True)
+    headers = {"Idempotent-Replayed": "true"}
+    if kept.location:
+        headers["Location"] = kept.location
+    return Response(orjson.loads(bytes(kept.body)), status=kept.status_code, headers=headers)
 
 
 def fingerprint_of(request: Request) -> bytes:
@@ -86,12 +88,3 @@ def fingerprint_of(request: Request) -> bytes:
     data: object = request.data
     body = data if isinstance(data, bytes) else b""
     return hashlib.sha256(f"{request.method} {request.path}\n".encode() + body).digest()
-
-
-def _answer(kept: KeptAnswer, *, replayed: bool) -> HttpResponse:
-    headers = {"Location": kept.location} if kept.location else {}
-    if replayed:
-        headers["Idempotent-Replayed"] = "true"
-    return HttpResponse(
-        bytes(kept.body), status=kept.status_code, content_type="application/json", headers=headers
-    )

@@ -16,6 +16,7 @@ from jobs.errors import InvalidTarget
 from jobs.extraction import ExtractionSpec
 from jobs.fetching import check_url
 from jobs.models import Priority
+from jobs.selectors import host_called
 
 LARGEST_METADATA = 16_384
 LARGEST_BATCH = 1_000
@@ -35,9 +36,23 @@ def _fetchable(url: str) -> str:
         raise ValueError(error.message) from None
 
 
-def _small(metadata: dict[str, Any]) -> dict[str, Any]:
-    if len(orjson.dumps(metadata)) > LARGEST_METADATA:
+def _spelled(host: str) -> str:
+    try:
+        return host_called(host)
+    except InvalidTarget as error:
+        raise ValueError(error.message) from None
+
+
+def _storable(metadata: dict[str, Any]) -> dict[str, Any]:
+    try:
+        stored = orjson.dumps(metadata)
+    except TypeError:
+        raise ValueError("an integer does not fit into 64 bits") from None
+    if len(stored) > LARGEST_METADATA:
         raise ValueError(f"larger than {LARGEST_METADATA} bytes as JSON")
+    # NaN and what is too large for a float would become null.
+    if orjson.loads(stored) != metadata:
+        raise ValueError("a number is none that JSON has")
     return metadata
 
 
@@ -45,19 +60,29 @@ URL = Annotated[str, Field(max_length=2048), AfterValidator(_fetchable)]
 Host = Annotated[
     str,
     Field(max_length=253, description="The URL's host, without a port."),
-    AfterValidator(str.lower),
+    AfterValidator(_spelled),
 ]
 # Within what dates can be reckoned with.
 Moment = Annotated[
     AwareDatetime, Field(ge=datetime(1970, 1, 2, tzinfo=UTC), le=datetime(9000, 1, 1, tzinfo=UTC))
 ]
-Metadata = Annotated[dict[str, Any], AfterValidator(_small)]
+Metadata = Annotated[dict[str, Any], AfterValidator(_storable)]
 
 
 class Payload(BaseModel):
     """A request body; unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+class Changes(Payload):
+    """What to change; what is left out stays."""
+
+    @model_validator(mode="after")
+    def _no_null(self) -> Self:
+        if empty := sorted(name for name in self.model_fields_set if getattr(self, name) is None):
+            raise ValueError(f"null is no value of {', '.join(empty)}: leave it out")
+        return self
 
 
 class JobOptions(Payload):

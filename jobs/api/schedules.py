@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
-from urllib.parse import urlencode
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from uuid import UUID
 from zoneinfo import available_timezones
 
 from drf_spectacular.utils import extend_schema
-from pydantic import AfterValidator, BaseModel, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from jobs.api.cursors import make_cursor, read_cursor
+from jobs.api.auth import client_of
+from jobs.api.cursors import page_document, read_cursor
 from jobs.api.errors import InvalidPayload, Problem
 from jobs.api.idempotency import idempotent
 from jobs.api.parsers import parse_body, parse_query
-from jobs.api.payloads import JobRequest, Payload
-from jobs.api.views import IDEMPOTENCY_KEY, PROBLEM, client_of
+from jobs.api.payloads import Changes, JobRequest, Payload
+from jobs.api.views import IDEMPOTENCY_KEY, PROBLEM, query_of
 from jobs.documents import ROOT
 from jobs.engine.cron import Cron
 from jobs.engine.schedules import (
@@ -31,7 +31,7 @@ from jobs.engine.schedules import (
     cron_of,
     template_of,
 )
-from jobs.models import Client, Priority, Schedule
+from jobs.models import Priority, Schedule
 
 if TYPE_CHECKING:
     from rest_framework.request import Request
@@ -107,7 +107,7 @@ class ScheduleRequest(Payload):
     is_paused: bool = False
 
 
-class ScheduleChanges(Payload):
+class ScheduleChanges(Changes):
     """What to change; what is left out stays. `job` is replaced as a whole."""
 
     name: Name | None = None
@@ -116,12 +116,6 @@ class ScheduleChanges(Payload):
     job: Template | None = None
     missed: MissedName | None = None
     is_paused: bool | None = None
-
-    @model_validator(mode="after")
-    def _no_null(self) -> Self:
-        if empty := sorted(name for name in self.model_fields_set if getattr(self, name) is None):
-            raise ValueError(f"null is no value of {', '.join(empty)}: leave it out")
-        return self
 
 
 class ScheduleQuery(Payload):
@@ -223,7 +217,7 @@ class SchedulesView(APIView):
 
     @extend_schema(
         operation_id="list_schedules",
-        parameters=[ScheduleQuery],  # type: ignore[list-item]
+        parameters=query_of(ScheduleQuery),
         responses={200: SchedulePage, "4XX": PROBLEM},
     )
     def get(self, request: Request) -> Response:
@@ -234,17 +228,11 @@ class SchedulesView(APIView):
         if query.cursor:
             schedules = schedules.filter(id__lt=read_cursor(client, query.cursor))
         found = list(schedules[: query.limit + 1])
-        page = found[: query.limit]
         now = datetime.now(UTC)
-        following = next_page(client, query, page) if len(found) > query.limit else None
-        items = [schedule_document(schedule, now) for schedule in page]
-        return Response({"items": items, "next": following})
-
-
-def next_page(client: Client, query: ScheduleQuery, page: list[Schedule]) -> str:
-    """The path of the page after this one."""
-    parameters = {"limit": query.limit, "cursor": make_cursor(client, page[-1].id)}
-    return f"{ROOT}/schedules?{urlencode(parameters)}"
+        document = page_document(
+            request, found, query.limit, lambda schedule: schedule_document(schedule, now)
+        )
+        return Response(document)
 
 
 class ScheduleView(APIView):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
 
 import orjson
 from django.db import connection
@@ -17,7 +16,8 @@ from rest_framework.views import APIView
 from cachelayer.decorators import cached_response
 from jobs import caching
 from jobs.api import answers, payloads
-from jobs.api.cursors import make_cursor, read_cursor
+from jobs.api.auth import client_of
+from jobs.api.cursors import page_document, read_cursor
 from jobs.api.documents import (
     accepted_batch,
     accepted_job,
@@ -30,8 +30,8 @@ from jobs.api.errors import NoResult, NotFinished, ResultPruned
 from jobs.api.idempotency import HEADER, idempotent
 from jobs.api.parsers import parse_body, parse_query
 from jobs.api.renderers import OPTIONS
-from jobs.documents import ROOT, batch_document, job_document
-from jobs.models import TERMINAL, Batch, Client, Job, State
+from jobs.documents import batch_document, job_document
+from jobs.models import TERMINAL, Batch, Job, State
 from jobs.selectors import JobFilter, batch_counts, finished_jobs, job_statistics, list_jobs
 from jobs.services import submit_batch, submit_job, wait_until_terminal
 
@@ -50,11 +50,9 @@ IDEMPOTENCY_KEY = OpenApiParameter(
 PROBLEM = OpenApiResponse(answers.ProblemDocument, description="A problem document.")
 
 
-def client_of(request: Request) -> Client:
-    """The client whose key made the request."""
-    client = request.auth
-    assert isinstance(client, Client)
-    return client
+def query_of(model: type[payloads.Payload]) -> list[Any]:
+    """Query parameters for `extend_schema`, whose types do not know of pydantic's models."""
+    return [model]
 
 
 class JobsView(APIView):
@@ -76,7 +74,7 @@ class JobsView(APIView):
 
     @extend_schema(
         operation_id="list_jobs",
-        parameters=[payloads.JobQuery],  # type: ignore[list-item]
+        parameters=query_of(payloads.JobQuery),
         responses={200: answers.JobPage, "4XX": PROBLEM},
     )
     @cached_response(
@@ -91,12 +89,7 @@ class JobsView(APIView):
         wanted = JobFilter(**query.model_dump(exclude={"cursor", "limit"}))
         before = read_cursor(client, query.cursor) if query.cursor else None
         jobs = list_jobs(client=client, limit=query.limit + 1, before=before, wanted=wanted)
-        page = jobs[: query.limit]
-        following = None
-        if len(jobs) > query.limit:
-            parameters = {**request.query_params.dict(), "cursor": make_cursor(client, page[-1].id)}
-            following = f"{ROOT}/jobs?{urlencode(parameters)}"
-        return Response({"items": [job_document(job) for job in page], "next": following})
+        return Response(page_document(request, jobs, query.limit, job_document))
 
 
 class JobStatisticsView(APIView):
@@ -104,7 +97,7 @@ class JobStatisticsView(APIView):
 
     @extend_schema(
         operation_id="get_job_statistics",
-        parameters=[payloads.StatisticsQuery],  # type: ignore[list-item]
+        parameters=query_of(payloads.StatisticsQuery),
         responses={200: answers.StatisticsDocument, "4XX": PROBLEM},
     )
     @cached_response(
@@ -126,7 +119,7 @@ class JobView(APIView):
 
     @extend_schema(
         operation_id="get_job",
-        parameters=[payloads.WaitQuery],  # type: ignore[list-item]
+        parameters=query_of(payloads.WaitQuery),
         responses={200: answers.JobDocument, "4XX": PROBLEM},
     )
     def get(self, request: Request, job_id: UUID) -> Response:

@@ -5,20 +5,18 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import aiohttp
 
 from jobs.errors import FetchTimeout, TooManyRedirects
 from jobs.fetching.bodies import read_beginning, read_body
-from jobs.fetching.connector import guarded_connector
 from jobs.fetching.failures import connection_error, refusal, wall_error
 from jobs.fetching.phases import Stopwatch
+from jobs.fetching.sessions import GuardedClient
 from jobs.fetching.urls import check_url, join_url
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from aiohttp.abc import AbstractResolver
     from yarl import URL
 
@@ -54,12 +52,8 @@ class Page:
         return "connect" not in self.phases
 
 
-class Fetcher:
-    """Fetches pages over one connection pool; an async context manager.
-
-    Keeps no cookies, reads no proxy from the environment, and connects only to addresses that
-    `policy` permits.
-    """
+class Fetcher(GuardedClient):
+    """Fetches pages over one connection pool; an async context manager."""
 
     def __init__(
         self,
@@ -67,48 +61,17 @@ class Fetcher:
         *,
         user_agent: str,
         max_connections: int = 100,
-        max_per_host: int = 0,
         max_bytes: int = DEFAULT_MAX_BYTES,
         resolver: AbstractResolver | None = None,
     ) -> None:
-        """`max_connections` and `max_per_host` bound open connections, 0 meaning no limit.
-
-        `max_bytes` bounds a decoded body. `resolver` replaces the system's name resolution and
-        is closed with the fetcher.
-        """
-        self._policy = policy
-        self._user_agent = user_agent
-        self._max_connections = max_connections
-        self._max_per_host = max_per_host
-        self._max_bytes = max_bytes
-        self._resolver = resolver
-        self._session: aiohttp.ClientSession | None = None
-
-    async def __aenter__(self) -> Self:
-        self._resolver = self._resolver or aiohttp.DefaultResolver()
-        self._session = aiohttp.ClientSession(
-            connector=guarded_connector(
-                self._policy,
-                self._resolver,
-                limit=self._max_connections,
-                limit_per_host=self._max_per_host,
-            ),
-            headers={"User-Agent": self._user_agent, "Accept": _ACCEPT},
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None),  # fetch() has one deadline for it all
-            trust_env=False,
+        """`max_bytes` bounds a decoded body; the rest is as in GuardedClient."""
+        super().__init__(
+            policy,
+            headers={"User-Agent": user_agent, "Accept": _ACCEPT},
+            max_connections=max_connections,
+            resolver=resolver,
         )
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._session is not None and self._resolver is not None:
-            await self._session.close()
-            await self._resolver.close()
+        self._max_bytes = max_bytes
 
     async def fetch(
         self,
@@ -134,11 +97,9 @@ class Fetcher:
                 raise connection_error(error) from error
 
     async def _follow(self, url: URL, watch: Stopwatch, first_bytes: int | None) -> Page:
-        if self._session is None:
-            raise RuntimeError("the fetcher is used outside its `async with` block")
         for _ in range(MAX_REDIRECTS + 1):
             # Leaving the block with an unread body, for whatever reason, closes the connection.
-            async with self._session.get(url, allow_redirects=False) as response:
+            async with self.session.get(url, allow_redirects=False) as response:
                 location = response.headers.get("Location")
                 if response.status not in _REDIRECTS or not location:
                     watch.enter("download")

@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 
 def guarded_connector(
-    policy: AddressPolicy, resolver: AbstractResolver, *, limit: int, limit_per_host: int
+    policy: AddressPolicy, resolver: AbstractResolver, *, limit: int
 ) -> TCPConnector:
     """Return a connector for one policy: its pooled connections must not serve another.
 
-    `limit` and `limit_per_host` count open connections, 0 meaning no limit. A denial arrives
-    as an aiohttp.ClientConnectorError that has a BlockedTarget among its causes. The caller
-    closes `resolver`.
+    `limit` counts open connections, 0 meaning no limit. A denial arrives as an
+    aiohttp.ClientConnectorError that has a BlockedTarget among its causes. The caller closes
+    `resolver`.
     """
 
     def open_socket(addr_info: AddrInfoType) -> socket.socket:
@@ -46,7 +46,6 @@ def guarded_connector(
 
     return _TimedConnector(
         limit=limit,
-        limit_per_host=limit_per_host,
         resolver=_CheckedResolver(policy, resolver),
         socket_factory=open_socket,
         ssl=tls_context(),

@@ -8,6 +8,7 @@ from jobs.models.ids import first_id_at, new_id
 from jobs.models.jobs import (
     HOST_IN_URL,
     TERMINAL,
+    UNSUCCESSFUL,
     Attempt,
     Batch,
     Hold,
@@ -22,6 +23,7 @@ from jobs.models.webhooks import Delivery, DeliveryAttempt, EventType, WebhookEn
 __all__ = [
     "HOST_IN_URL",
     "TERMINAL",
+    "UNSUCCESSFUL",
     "ApiKey",
     "Attempt",
     "Batch",

@@ -49,6 +49,7 @@ class State(models.TextChoices):
 
 
 TERMINAL = (State.SUCCEEDED, State.FAILED, State.CANCELLED)
+UNSUCCESSFUL = (State.FAILED, State.CANCELLED)
 
 
 class Priority(models.IntegerChoices):

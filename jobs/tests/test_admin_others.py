@@ -5,13 +5,15 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.http import HttpRequest
 from django.utils import timezone
 
+from jobs.admin.webhooks import pause
 from jobs.engine.schedules import create_schedule
 from jobs.models import Batch, Client, Delivery, DeliveryAttempt, Domain
 from jobs.services import find_client
 from jobs.tests.admins import browser_of, page_of, said
-from jobs.webhooks.endpoints import register_endpoint
+from jobs.webhooks.endpoints import register_endpoint, remove_endpoint
 
 
 @pytest.fixture
@@ -167,7 +169,11 @@ def test_a_host_is_added_in_its_canonical_spelling(admin_client, db):
 
 
 @pytest.mark.parametrize(
-    "values", [{"host": "no host"}, {"delay": "-1"}, {"delay": "inf"}, {"delay": "nan"}]
+    "values",
+    [
+        *({"host": "no host"}, {"host": "a.example/path"}, {"host": "a.example:8080"}),
+        *({"delay": "-1"}, {"delay": "inf"}, {"delay": "nan"}),
+    ],
 )
 def test_a_host_with_nonsense_is_refused(admin_client, db, values):
     data = {"host": "a.example", "concurrency": "", "delay": ""} | values
@@ -197,6 +203,14 @@ def test_an_endpoint_is_paused_and_resumed(admin_client, hook):
     assert not hook.is_active
     assert said(press(admin_client, "webhookendpoint", hook, "resume")) == "1 resumed."
     assert sorted(history(hook)) == ["Paused.", "Resumed."]
+
+
+def test_what_was_removed_before_an_act_is_left_and_the_others_are_not(hook, mine):
+    other = register_endpoint(client=mine, url="https://other.example/", events=["job.failed"])
+    remove_endpoint(client=mine, endpoint_id=hook.id)
+    outcome = pause(HttpRequest(), [hook, other])
+    assert outcome.done == [(other, "Paused.")]
+    assert outcome.left == {"were removed meanwhile": 1}
 
 
 def test_a_delivery_is_sent_again(admin_client, delivery):

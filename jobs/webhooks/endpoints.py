@@ -87,14 +87,16 @@ def remove_endpoint(*, client: Client, endpoint_id: UUID) -> None:
 
     Raises WebhookEndpoint.DoesNotExist.
     """
-    # First and by itself: an end of a job that counts on the endpoint must not meet its removal.
+    # First and by itself, so that few ends of jobs still count on it.
     endpoint = change_endpoint(client=client, endpoint_id=endpoint_id, is_active=False)
-    with connection.cursor() as cursor:
-        while True:
-            cursor.execute(statements.FORGET, [endpoint.id, FORGET_AT_ONCE])
-            if not cursor.rowcount:
-                break
-    endpoint.delete()
+    while _forget_some(endpoint):
+        pass
+    with transaction.atomic():
+        # Waits for those that do, and for what they have written.
+        WebhookEndpoint.objects.select_for_update().get(id=endpoint.id)
+        while _forget_some(endpoint):
+            pass
+        endpoint.delete()
 
 
 def list_deliveries(
@@ -133,6 +135,17 @@ def replay_delivery(*, client: Client, endpoint_id: UUID, delivery_id: UUID) -> 
     delivery.delivered_at = None
     delivery.save()
     return delivery
+
+
+def _forget_some(endpoint: WebhookEndpoint) -> int:
+    """Remove some deliveries with their logs; returns how many."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        # In two statements: the log of a delivery is complete only when nobody records a try of it.
+        cursor.execute(statements.LOCK_SOME, [endpoint.id, FORGET_AT_ONCE])
+        deliveries = [delivery for (delivery,) in cursor.fetchall()]
+        if deliveries:
+            cursor.execute(statements.FORGET, {"deliveries": deliveries})
+    return len(deliveries)
 
 
 def _locked(client: Client, endpoint_id: UUID) -> WebhookEndpoint:

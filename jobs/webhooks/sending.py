@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import aiohttp
 
 from jobs.errors import ScrapeError
 from jobs.fetching import check_url
-from jobs.fetching.connector import guarded_connector
 from jobs.fetching.failures import connection_error, parse_retry_after
+from jobs.fetching.sessions import GuardedClient
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from types import TracebackType
 
     from aiohttp.abc import AbstractResolver
 
@@ -42,12 +41,8 @@ class Answer:
     is_final: bool = False
 
 
-class Sender:
-    """Posts messages over one connection pool; an async context manager.
-
-    Connects only to addresses that `policy` permits, follows no redirects, keeps no cookies and
-    reads no proxy from the environment.
-    """
+class Sender(GuardedClient):
+    """Posts messages over one connection pool; an async context manager. Follows no redirects."""
 
     def __init__(
         self,
@@ -57,43 +52,20 @@ class Sender:
         timeout: float = TIMEOUT,
         resolver: AbstractResolver | None = None,
     ) -> None:
-        """`timeout` covers one try, in seconds. `resolver` replaces the system's, and is closed
-        with the sender."""
-        self._policy = policy
-        self._headers = {"User-Agent": user_agent, "Content-Type": "application/json"}
-        self._timeout = timeout
-        self._resolver = resolver
-        self._session: aiohttp.ClientSession | None = None
-
-    async def __aenter__(self) -> Self:
-        self._resolver = self._resolver or aiohttp.DefaultResolver()
-        self._session = aiohttp.ClientSession(
-            connector=guarded_connector(
-                self._policy, self._resolver, limit=MAX_CONNECTIONS, limit_per_host=0
-            ),
-            headers=self._headers,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None),  # post() has one deadline for it all
+        """A receiver has `timeout` seconds to answer; the rest is as in GuardedClient."""
+        super().__init__(
+            policy,
+            headers={"User-Agent": user_agent, "Content-Type": "application/json"},
+            max_connections=MAX_CONNECTIONS,
             auto_decompress=False,
-            trust_env=False,
+            resolver=resolver,
         )
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._session is not None and self._resolver is not None:
-            await self._session.close()
-            await self._resolver.close()
+        self._timeout = timeout
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         """Send one message and judge the answer. Errors name no address of ours."""
         try:
-            async with asyncio.timeout(self._timeout):
-                return await self._post(url, body, headers)
+            return await self._post(url, body, headers)
         except TimeoutError:
             return Answer(error=f"The endpoint did not answer within {self._timeout:g} s.")
         except ScrapeError as error:
@@ -102,12 +74,12 @@ class Sender:
             return Answer(error=connection_error(error).message)
 
     async def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-        if self._session is None:
-            raise RuntimeError("the sender is used outside its `async with` block")
+        async with asyncio.timeout(self._timeout):
+            response = await self.session.post(
+                check_url(url), data=body, headers=headers, allow_redirects=False
+            )
         # Leaving the block with an unread body, for whatever reason, closes the connection.
-        async with self._session.post(
-            check_url(url), data=body, headers=headers, allow_redirects=False
-        ) as response:
+        async with response:
             await _read_short_body(response)
             return judge(response.status, response.headers)
 

@@ -88,11 +88,10 @@ WHERE batch_id = ANY ($1::uuid[]) GROUP BY batch_id, state
 """
 
 # psycopg's parameters: the endpoint, and how many deliveries at most.
+LOCK_SOME = "SELECT id FROM jobs_delivery WHERE endpoint_id = %s LIMIT %s FOR UPDATE"
 FORGET = """
-WITH forgotten AS (
-    SELECT id FROM jobs_delivery WHERE endpoint_id = %s LIMIT %s
-), log AS (
-    DELETE FROM jobs_deliveryattempt USING forgotten WHERE delivery_id = forgotten.id
+WITH log AS (
+    DELETE FROM jobs_deliveryattempt WHERE delivery_id = ANY (%(deliveries)s)
 )
-DELETE FROM jobs_delivery USING forgotten WHERE jobs_delivery.id = forgotten.id
+DELETE FROM jobs_delivery WHERE id = ANY (%(deliveries)s)
 """

@@ -341,6 +341,19 @@ def test_a_search_by_host_finds_its_jobs_on_any_port(get, submit):
     assert [job["id"] for job in items] == wanted[::-1]
 
 
+def test_a_search_by_host_finds_it_in_any_spelling(get, submit):
+    wanted = str(submit(url="http://xn--mller-kva.example/"))
+    items = get("jobs", {"host": "Müller.example"}).json()["items"]
+    assert [job["id"] for job in items] == [wanted]
+
+
+@pytest.mark.parametrize("host", ["", "no host", "example.com:8080", "example.com/path", "a@b"])
+def test_what_is_no_host_is_refused_instead_of_finding_nothing(get, host):
+    response = get("jobs", {"host": host})
+    assert response.status_code == 422
+    assert [error["field"] for error in response.json()["errors"]] == ["host"]
+
+
 def test_a_search_by_the_beginning_of_a_url_takes_every_character_as_it_is(get, submit):
     wanted = str(submit(url="http://example.com/a_b%25/1"))
     submit(url="http://example.com/axb%25/1")

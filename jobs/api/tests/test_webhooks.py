@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 from standardwebhooks.webhooks import Webhook
 
-from jobs.models import Delivery, DeliveryAttempt, WebhookEndpoint
+from jobs.models import Delivery, DeliveryAttempt, KeptAnswer, WebhookEndpoint
 from jobs.webhooks.endpoints import MOST_ENDPOINTS
 from jobs.webhooks.signing import shown_secret
 
@@ -110,6 +110,27 @@ def test_a_registration_repeated_with_its_key_registers_once(call, tenant):
     assert WebhookEndpoint.objects.count() == 1
 
 
+def test_no_secret_is_kept_with_the_answer_to_a_key(call, tenant):
+    headers = {**tenant.headers, "Idempotency-Key": "one"}
+    body = {"url": URL, "events": EVENTS}
+    created = call("POST", "", body, headers).json()
+    rotating = {**tenant.headers, "Idempotency-Key": "two"}
+    rotated = call("POST", f"/{created['id']}/rotate", headers=rotating).json()
+    kept = [bytes(body) for body in KeptAnswer.objects.values_list("body", flat=True)]
+    assert len(kept) == 2
+    assert not [body for body in kept if b'secret":' in body or b"whsec_" in body]
+    assert call("POST", f"/{created['id']}/rotate", headers=rotating).json() == rotated
+    assert call("POST", "", body, headers).json() == created | {"secret": rotated["secret"]}
+
+
+def test_a_registration_repeated_after_its_endpoint_was_deleted_finds_nothing(call, tenant):
+    headers = {**tenant.headers, "Idempotency-Key": "one"}
+    body = {"url": URL, "events": EVENTS}
+    created = call("POST", "", body, headers).json()
+    call("DELETE", f"/{created['id']}")
+    refused(call("POST", "", body, headers), 404, "not_found")
+
+
 def test_an_event_named_twice_counts_once(register):
     assert register(events=["job.failed", "job.failed"]).json()["events"] == ["job.failed"]
 
@@ -151,6 +172,11 @@ def test_a_change_leaves_the_rest_as_it_is(call, webhook):
     assert call("PATCH", path, {"events": ["job.failed"]}).json()["events"] == ["job.failed"]
     assert call("PATCH", path, {"is_active": False}).json()["is_active"] is False
     assert call("GET", path).json()["url"] == "https://other.example/"
+
+
+def test_a_change_to_null_is_refused_and_changes_nothing(call, webhook):
+    fields_of(call("PATCH", f"/{webhook['id']}", {"is_active": False, "url": None}))
+    assert call("GET", f"/{webhook['id']}").json()["is_active"] is True
 
 
 @pytest.mark.parametrize("change", [{"url": "x"}, {"events": []}, {"is_active": "perhaps"}])

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.documents import ROOT, batch_links, job_links
 from jobs.models import Delivery, EventType
-from jobs.webhooks.signing import shown_secret
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -39,11 +38,6 @@ def webhook_document(endpoint: WebhookEndpoint) -> dict[str, Any]:
             "deliveries": deliveries_path(endpoint.id),
         },
     }
-
-
-def webhook_with_secret(endpoint: WebhookEndpoint) -> dict[str, Any]:
-    """The only document that shows the secret: the answer to what has made it."""
-    return {**webhook_document(endpoint), "secret": shown_secret(endpoint.secret)}
 
 
 def delivery_document(delivery: Delivery) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, Field
 
-from jobs.api.payloads import URL, Payload
+from jobs.api.payloads import URL, Changes, Payload
 from jobs.models import Delivery, EventType
 
 
@@ -30,7 +30,7 @@ class WebhookRequest(Payload):
     events: Events
 
 
-class WebhookChange(Payload):
+class WebhookChange(Changes):
     """What to change; the rest stays as it is."""
 
     url: WebhookURL | None = None

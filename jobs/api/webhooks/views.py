@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-from urllib.parse import urlencode
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from drf_spectacular.utils import extend_schema
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from jobs.api.cursors import make_cursor, read_cursor
+from jobs.api.auth import client_of
+from jobs.api.cursors import page_document, read_cursor
 from jobs.api.errors import Problem
 from jobs.api.idempotency import idempotent
 from jobs.api.parsers import parse_body, parse_query
-from jobs.api.views import IDEMPOTENCY_KEY, PROBLEM, client_of
+from jobs.api.views import IDEMPOTENCY_KEY, PROBLEM, query_of
 from jobs.api.webhooks import payloads
 from jobs.api.webhooks.documents import (
-    deliveries_path,
     delivery_document,
     delivery_with_log,
     webhook_document,
-    webhook_with_secret,
 )
 from jobs.models import Delivery, WebhookEndpoint
 from jobs.webhooks import endpoints
+from jobs.webhooks.signing import shown_secret
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from uuid import UUID
 
     from rest_framework.request import Request
+
+F = TypeVar("F", bound="Callable[..., Response]")
 
 
 class TooManyWebhooks(Problem):
@@ -45,6 +48,23 @@ class WebhookDisabled(Problem):
     default_code = "webhook_disabled"
 
 
+def showing_secret(method: F) -> F:
+    """Let a view's method, which answers with an endpoint, also show the endpoint's secret.
+
+    Outside of `idempotent`, so that no secret is kept with an answer: one that is given again
+    shows the present secret.
+    """
+
+    @wraps(method)
+    def answering(view: Any, request: Request, **kwargs: Any) -> Response:
+        response = method(view, request, **kwargs)
+        secrets = WebhookEndpoint.objects.values_list("secret", flat=True)
+        response.data["secret"] = shown_secret(secrets.get(id=response.data["id"]))
+        return response
+
+    return cast("F", answering)
+
+
 class WebhooksView(APIView):
     """Endpoints of the calling client."""
 
@@ -54,6 +74,7 @@ class WebhooksView(APIView):
         parameters=[IDEMPOTENCY_KEY],
         responses={201: payloads.WebhookWithSecret, "4XX": PROBLEM, 503: PROBLEM},
     )
+    @showing_secret
     @idempotent
     def post(self, request: Request) -> Response:
         """Register an endpoint. Only this answer holds its secret; rotation gives a new one."""
@@ -66,7 +87,7 @@ class WebhooksView(APIView):
             raise TooManyWebhooks(
                 f"A client has {endpoints.MOST_ENDPOINTS} endpoints at most. Delete one first."
             ) from None
-        document = webhook_with_secret(endpoint)
+        document = webhook_document(endpoint)
         return Response(document, status=201, headers={"Location": document["links"]["self"]})
 
     @extend_schema(
@@ -118,11 +139,12 @@ class WebhookRotationView(APIView):
         parameters=[IDEMPOTENCY_KEY],
         responses={200: payloads.WebhookWithSecret, "4XX": PROBLEM},
     )
+    @showing_secret
     @idempotent
     def post(self, request: Request, webhook_id: UUID) -> Response:
         """Make a new secret. For 24 hours messages carry a signature of the previous one too."""
         endpoint = endpoints.rotate_secret(client=client_of(request), endpoint_id=webhook_id)
-        return Response(webhook_with_secret(endpoint))
+        return Response(webhook_document(endpoint))
 
 
 class DeliveriesView(APIView):
@@ -130,7 +152,7 @@ class DeliveriesView(APIView):
 
     @extend_schema(
         operation_id="list_webhook_deliveries",
-        parameters=[payloads.DeliveryQuery],  # type: ignore[list-item]
+        parameters=query_of(payloads.DeliveryQuery),
         responses={200: payloads.DeliveryPage, "4XX": PROBLEM},
     )
     def get(self, request: Request, webhook_id: UUID) -> Response:
@@ -144,12 +166,7 @@ class DeliveriesView(APIView):
             before=read_cursor(client, query.cursor) if query.cursor else None,
             status=query.status,
         )
-        page = deliveries[: query.limit]
-        following = None
-        if len(deliveries) > query.limit:
-            parameters = {**request.query_params.dict(), "cursor": make_cursor(client, page[-1].id)}
-            following = f"{deliveries_path(endpoint.id)}?{urlencode(parameters)}"
-        return Response({"items": [delivery_document(one) for one in page], "next": following})
+        return Response(page_document(request, deliveries, query.limit, delivery_document))
 
 
 class DeliveryView(APIView):

@@ -9,6 +9,7 @@ from jobs.fetching import AddressPolicy
 from jobs.models import Delivery, EventType
 from jobs.webhooks.delivery import Deliverer
 from jobs.webhooks.schedule import DELAYS, JITTER
+from jobs.webhooks.sending import PATIENCE_FOR_BODY, Answer
 from jobs.webhooks.tests.conftest import make_due, seconds_until_next
 from jobs.webhooks.tests.receivers import answering, log_of
 from tests.support import make_tenant
@@ -111,8 +112,7 @@ def test_a_huge_answer_is_not_read(bench, register, finish):
     assert written < 16 * 1024 * 1024
 
 
-def test_an_answer_whose_body_never_ends_counts_by_its_status(bench, register, finish, monkeypatch):
-    monkeypatch.setattr("jobs.webhooks.sending.PATIENCE_FOR_BODY", 0.05)
+def test_an_answer_whose_body_never_ends_counts_by_its_status(bench, register, finish):
     register()
     finish()
 
@@ -122,7 +122,8 @@ def test_an_answer_whose_body_never_ends_counts_by_its_status(bench, register, f
         await asyncio.Event().wait()
 
     bench.receiver.handler = unfinished
-    bench.deliver()
+    # The time for an answer is up before the patience for its body.
+    bench.deliver(timeout=PATIENCE_FOR_BODY)
     assert Delivery.objects.get().status == Delivery.Status.DELIVERED
 
 
@@ -144,6 +145,22 @@ def test_a_refused_connection_is_logged_without_an_address(bench, register, fini
     bench.deliver()
     ((_, _, error),) = log_of(Delivery.objects.get())
     assert error == "The connection to the target failed: Connection refused."
+
+
+def test_a_sender_that_begins_again_finds_addresses_again(bench):
+    port = bench.receiver.port
+    policy = AddressPolicy.parse([f"127.0.0.1:{port}", f"[::1]:{port}"])
+
+    async def twice():
+        sender = bench.sender(policy=policy)
+        for _ in range(2):
+            async with sender:
+                yield await sender.post(bench.receiver.url(host="localhost"), b"{}", {})
+
+    async def answers():
+        return [answer async for answer in twice()]
+
+    assert bench.run(answers()) == [Answer(200), Answer(200)]
 
 
 @pytest.mark.parametrize(("late", "next_one"), [(500, 200), (200, 500)])
