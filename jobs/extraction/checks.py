@@ -22,9 +22,10 @@ MAX_COMBINATORS = 6
 MAX_PROGRAM = 2_000
 REGEX_MEMORY = 1 << 20
 
-_QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'|\[[^\]]*\]")
-_SPACE_AROUND = re.compile(r"\s*([>+,(])\s*")
-_BACKTRACKING = re.compile(r"\s*~\s*|\s+")
+_STRING = r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'"
+_OPAQUE = re.compile(rf"/\*.*?\*/|\\.|{_STRING}|\[(?:[^\]\"'\\]|\\.|{_STRING})*\]", flags=re.DOTALL)
+_SPACE_AROUND = re.compile(r"\s*([>+,(])\s*|\s+(?=\))")
+_SYMBOL = re.compile(r":has\(|[(),]|\s*~\s*|\s+", flags=re.IGNORECASE)
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -55,20 +56,44 @@ def check_not_empty(values: tuple[_T, ...]) -> tuple[_T, ...]:
 
 def check_selector(selector: str) -> str:
     """Refuse what the CSS engine cannot parse, and what it could match only in ages."""
-    # The engine backtracks over each descendant and subsequent-sibling combinator, so the
-    # work grows with (depth of the document) ** (number of them).
-    plain = _SPACE_AROUND.sub(r"\1", _QUOTED.sub("", selector).strip())
-    for alternative in plain.split(","):
-        if len(_BACKTRACKING.findall(alternative)) > MAX_COMBINATORS:
-            raise ValueError(
-                f"has more than {MAX_COMBINATORS} descendant or sibling combinators; "
-                "use a class, an id or '>' instead"
-            )
+    # The engine backtracks over each of these, so the work grows with (depth of the document) **
+    # (number of them): `div:has(a b)` costs as much as `div a b c`.
+    if count_backtracking(selector) > MAX_COMBINATORS:
+        raise ValueError(
+            f"has more than {MAX_COMBINATORS} descendant or sibling combinators or :has(); "
+            "use a class, an id or '>' instead"
+        )
     try:
         LexborHTMLParser("").css(selector)
     except SelectolaxError:
         raise ValueError("is not a CSS selector this service can use") from None
     return selector
+
+
+def count_backtracking(selector: str) -> int:
+    """Descendant and subsequent-sibling combinators and `:has()`, of the alternative with most.
+
+    In parentheses, too, only the alternative with most counts, in addition to what is around it.
+    """
+    blanked = _OPAQUE.sub(lambda found: "" if found[0].startswith("/*") else "x", selector)
+    plain = _SPACE_AROUND.sub(r"\1", blanked.strip())
+    # For each open parenthesis: the most of its finished alternatives, and the current one's.
+    most, current = [0], [0]
+    for symbol in _SYMBOL.findall(plain):
+        if symbol == ",":
+            most[-1] = max(most[-1], current[-1])
+            current[-1] = 0
+        elif symbol == ")":
+            if len(most) > 1:
+                inside = max(most.pop(), current.pop())
+                current[-1] += inside
+        elif symbol.endswith("("):
+            current[-1] += symbol != "("
+            most.append(0)
+            current.append(0)
+        else:
+            current[-1] += 1
+    return sum(max(pair) for pair in zip(most, current, strict=True))
 
 
 @lru_cache(maxsize=256)

@@ -101,7 +101,7 @@ def parse_retry_after(value: str | None) -> float | None:
         return min(float(int(value[:10])), MAX_RETRY_AFTER)
     try:
         moment = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter for numbers of more than 64 bits
         return None
     if moment.tzinfo is None:  # "-0000": UTC, RFC 5322 section 3.3
         moment = moment.replace(tzinfo=UTC)

@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 
 MAX_ROBOTS_BYTES = 500 * 1024  # RFC 9309, section 2.5: what every robot must read
 ROBOTS_TIMEOUT = 10.0  # seconds
+# Wildcards take up to a hundred times their text in memory, 43 MB for the largest file: few of the
+# large ones are kept. An ordinary file has less than 5 kB.
+LARGE = 16 * 1024  # characters
+KEPT = 256
+KEPT_LARGE = 8
 MAX_CRAWL_DELAY = 60.0  # seconds; more is a mistake or a "no", which has a directive of its own
 
 _TOKEN = re.compile(r"[\w.-]+")
@@ -72,12 +77,15 @@ class RobotsRules:
         return None if delay is None else min(delay, MAX_CRAWL_DELAY)
 
 
-@lru_cache(maxsize=256)
 def parse_robots(text: str, user_agent: str) -> RobotsRules:
     """Return the rules of a robots.txt for us; an empty text allows everything.
 
     `user_agent` is the setting, of which `product_token` counts.
     """
+    return (_parse_large if len(text) > LARGE else _parse)(text, user_agent)
+
+
+def _parse_anew(text: str, user_agent: str) -> RobotsRules:
     token = product_token(user_agent)
 
     def name_group(line: re.Match[str]) -> str:
@@ -89,6 +97,10 @@ def parse_robots(text: str, user_agent: str) -> RobotsRules:
     # All other robots get one name. The parser would keep rules for each robot, agents times
     # rules of a hostile file, and take a group for "scrap" as one for "scraper-site".
     return RobotsRules(token, Protego.parse(_AGENT_LINE.sub(name_group, text)))
+
+
+_parse = lru_cache(maxsize=KEPT)(_parse_anew)
+_parse_large = lru_cache(maxsize=KEPT_LARGE)(_parse_anew)
 
 
 def origin_of(url: str) -> str:

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import orjson
 import psutil
@@ -112,23 +111,20 @@ async def test_children_start_when_needed_and_are_kept(sandbox):
 
 
 async def test_a_document_that_takes_too_long_is_given_up_and_its_child_is_gone():
-    async with Sandbox(deadline=1) as sandbox:
+    async with Sandbox(deadline=1) as sandbox, asyncio.timeout(60):
         await sandbox.read(new_document(), 30)
         (child,) = pids()
-        started = time.monotonic()
         with pytest.raises(ParserFailed, match="limits"):
-            await sandbox.read(new_document(SLOW), 30)
-        assert time.monotonic() - started < 5
+            await sandbox.read(new_document(SLOW), 600)
         assert not psutil.pid_exists(child)
         assert await sandbox.read(new_document(), 30) == {"text": "hello"}
 
 
-async def test_a_document_gets_no_longer_than_its_job(sandbox):
-    await sandbox.read(new_document(), 30)
-    started = time.monotonic()
-    with pytest.raises(ParserFailed):
-        await sandbox.read(new_document(SLOW), 0.3)
-    assert time.monotonic() - started < 5
+async def test_a_document_gets_no_longer_than_its_job():
+    async with Sandbox(deadline=600) as sandbox, asyncio.timeout(60):
+        await sandbox.read(new_document(), 30)
+        with pytest.raises(ParserFailed):
+            await sandbox.read(new_document(SLOW), 0.3)
 
 
 async def test_a_memory_bomb_fails_its_own_job_only():

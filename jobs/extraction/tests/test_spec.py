@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from jobs.extraction import ExtractionSpec
+from jobs.extraction.checks import count_backtracking
 
 
 def field(**keys: Any) -> dict[str, Any]:
@@ -76,6 +77,44 @@ def test_a_selector_that_would_backtrack_for_ages_is_refused() -> None:
     ExtractionSpec.model_validate(spec(field(selector="div " * 6 + "p")))
     assert "combinators" in problems(spec(field(selector="div " * 7 + "p")))["fields.0.selector"]
     assert "combinators" in problems(spec(field(selector="i~" * 7 + "i")))["fields.0.selector"]
+
+
+@pytest.mark.parametrize(
+    ("selector", "count"),
+    [
+        ("a", 0),
+        ("a b ~ c > d + e", 2),
+        ("a b, c d e, f", 2),
+        ("a:has(b)", 1),
+        ("a:HAS( b:has(c) )", 2),
+        ("a:has(b c, d) e", 3),
+        ("a:has(b, c:has(d e f), g) h i, j", 6),
+        ("a:not(.b):is(c, d)", 0),
+        (":is(h1 a, h2 a, h3 a) b", 2),
+        ("a:has(b c", 2),
+        ("a) b", 1),
+        (r"a\(b c\, d e", 3),
+        ('[a="]"] b c [d="]"]', 3),
+        ("[a='\"'] b c [d='\"']", 3),
+        ('/*"*/ a b /*"*/', 1),
+    ],
+)
+def test_what_the_engine_goes_back_over_is_counted_along_the_worst_way(
+    selector: str, count: int
+) -> None:
+    assert count_backtracking(selector) == count
+
+
+@pytest.mark.parametrize(
+    "selector",
+    [
+        "a" + ":has(b" * 7 + ")" * 7,
+        "a b c d e f:has(x, b c d)",
+        '[a="]"]' + " div" * 7 + ' [d="]"]',
+    ],
+)
+def test_a_selector_that_would_backtrack_inside_of_functions_is_refused(selector: str) -> None:
+    assert ":has()" in problems(spec(field(selector=selector)))["fields.0.selector"]
 
 
 @pytest.mark.parametrize(

@@ -195,6 +195,8 @@ async def test_an_error_status_becomes_the_error_that_decides_on_retries(
         ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
         ("Wed, 21 Oct 2015 07:28:00 -0000", 0.0),
         ("Fri, 01 Jan 9999 00:00:00 GMT", MAX_RETRY_AFTER),
+        (f"Fri, 01 Jan {'9' * 20} 00:00:00 GMT", None),
+        (f"Fri, 01 Jan 2027 00:00:00 +{'9' * 20}", None),
     ],
 )
 def test_retry_after_is_read_as_seconds_within_a_day(

@@ -16,7 +16,7 @@ from jobs.errors import (
     RobotsUnreachable,
 )
 from jobs.fetching import AddressPolicy, Fetcher, fetch_robots, origin_of, parse_robots, robots
-from jobs.fetching.robots import MAX_ROBOTS_BYTES, product_token
+from jobs.fetching.robots import LARGE, MAX_ROBOTS_BYTES, product_token
 from jobs.fetching.tests.conftest import FakeResolver
 
 if TYPE_CHECKING:
@@ -128,6 +128,13 @@ def test_a_file_of_many_robots_and_many_rules_takes_no_more_memory_than_their_su
 
 def test_a_text_is_parsed_once() -> None:
     assert parse_robots("User-agent: *", AGENT) is parse_robots("User-agent: *", AGENT)
+
+
+def test_of_large_files_few_are_kept() -> None:
+    small, large = ([f"# {n} {'x' * size}" for n in range(20)] for size in (10, LARGE))
+    first = {text: parse_robots(text, AGENT) for text in (*small, *large)}
+    assert sum(parse_robots(text, AGENT) is first[text] for text in small) == 20
+    assert sum(parse_robots(text, AGENT) is first[text] for text in reversed(large)) < 10
 
 
 @pytest.mark.parametrize(
