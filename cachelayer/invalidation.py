@@ -77,12 +77,14 @@ def _invalidate(
     try:
         require_all((yield [*commands, layer.messages.command(keys=keys, tags={*tags, *overdue})]))
         layer.tags.sent(overdue)
-    except Unavailable:
+    except BaseException as error:  # a coroutine that is cancelled here has changed the database
         layer.tags.failed_to_send(tags)
         if in_level_2:
             layer.remote.owe_deletion(keys)
         layer.messages.resend_soon()
-        return False
+        if isinstance(error, Unavailable):
+            return False
+        raise
     finally:
         # Whoever read level 2 between the first time and the UNLINK has the old entry again.
         layer.local.delete(keys)

@@ -68,20 +68,11 @@ def _attributes(item: object) -> list[object]:
     return [*slots, getattr(item, "__dict__", None)]
 
 
-class _Namespace:
-    __slots__ = ("cleared", "name")
-
-    def __init__(self, name: str, cleared: int = 0) -> None:
-        self.name = name
-        self.cleared = cleared
-
-
 class _Item(NamedTuple):
     entry: Entry
-    namespace: _Namespace
+    namespace: str
     size: int
     deadline: float
-    stored: int
 
 
 class _Items:
@@ -108,7 +99,7 @@ class _Items:
             self.drop(key)
             return None
         self._items.move_to_end(key)
-        return item.entry if item.stored >= item.namespace.cleared else None
+        return item.entry
 
     def put(self, key: str, item: _Item) -> None:
         self.drop(key)
@@ -118,7 +109,7 @@ class _Items:
             _, oldest = self._items.popitem(last=False)
             self.size -= oldest.size
             if oldest.deadline > self._clock():
-                name = oldest.namespace.name
+                name = oldest.namespace
                 self.evicted[name] = self.evicted.get(name, 0) + 1
 
     def drop(self, key: str) -> None:
@@ -161,7 +152,6 @@ class LocalCache:
         self._largest = max_bytes // 10
         self._on_evict = on_evict
         self._lock = threading.Lock()
-        self._namespaces: dict[str, _Namespace] = {}
         # Invalidations are numbered; a load may be stored if none that concerns it has a higher
         # number than the newest one at its beginning.
         self._newest = 0
@@ -191,15 +181,12 @@ class LocalCache:
         size = OVERHEAD + sys.getsizeof(key) + size_of(entry.value, enough=self._largest)
         ttl = min(ttl, self._max_ttl)
         with self._lock:
-            space = self._namespaces.get(namespace) or self._namespaces.setdefault(
-                namespace, _Namespace(namespace)
-            )
-            if token < max(self._cleared, space.cleared, self._deleted[hash(key) % _STRIPES]):
+            if token < max(self._cleared, self._deleted[hash(key) % _STRIPES]):
                 return False
             if size > self._largest or ttl <= 0:
                 self._items.drop(key)
                 return False
-            self._items.put(key, _Item(entry, space, size, self._clock() + ttl, self._newest))
+            self._items.put(key, _Item(entry, namespace, size, self._clock() + ttl))
             evicted = self._items.evicted
             if evicted:
                 self._items.evicted = {}
@@ -216,13 +203,6 @@ class LocalCache:
                 self._deleted[hash(key) % _STRIPES] = self._newest
                 self._items.drop(key)
 
-    def delete_namespace(self, namespace: str) -> None:
-        """In constant time: its entries are no longer found, and make room when they expire."""
-        with self._lock:
-            self._newest += 1
-            space = self._namespaces.setdefault(namespace, _Namespace(namespace))
-            space.cleared = self._newest
-
     def clear(self) -> None:
         with self._lock:
             self._newest += 1
@@ -231,7 +211,7 @@ class LocalCache:
 
     @property
     def bytes_used(self) -> int:
-        """Bytes of what has not expired, entries of deleted namespaces included."""
+        """Bytes of what has not expired."""
         with self._lock:
             self._items.drop_expired()
             return self._items.size

@@ -58,7 +58,7 @@ def warm(one: Registered, progress: Callable[[], object] = lambda: None) -> tupl
             else:
                 failed += 1
             progress()
-    except Exception:
+    except Exception:  # an application's code: it must stop neither the others nor the process
         failed += 1
         logger.exception("warmer %s: it does not know what to load", one.name)
     return loaded, failed
@@ -67,7 +67,7 @@ def warm(one: Registered, progress: Callable[[], object] = lambda: None) -> tupl
 def _succeeds(load: Callable[[], object], name: str) -> bool:
     try:
         load()
-    except Exception:
+    except Exception:  # whatever a loader raises
         logger.exception("warmer %s: a value could not be loaded", name)
         return False
     return True

@@ -145,25 +145,9 @@ def test_a_cleared_cache_is_empty(cache):
     assert (cache.get("a"), len(cache), cache.bytes_used) == (None, 0, 0)
 
 
-def test_a_deleted_namespace_is_gone_and_no_other(cache):
-    put(cache, "a", namespace="jobs")
-    put(cache, "b", namespace="pages")
-    cache.delete_namespace("jobs")
-    assert cache.get("a") is None
-    assert cache.get("b") is not None
-
-
-def test_a_deleted_namespace_can_be_filled_again(cache):
-    put(cache, "a")
-    cache.delete_namespace("jobs")
-    assert put(cache, "a", "newer")
-    assert cache.get("a").value == "newer"
-
-
 INVALIDATIONS = {
     "delete": lambda cache: cache.delete(["a"]),
     "clear": lambda cache: cache.clear(),
-    "delete_namespace": lambda cache: cache.delete_namespace("jobs"),
 }
 
 
@@ -185,11 +169,10 @@ def test_a_load_that_began_after_an_invalidation_is_stored(cache, invalidate):
     assert cache.get("a").value == "new"
 
 
-def test_the_invalidation_of_another_key_or_namespace_stops_no_load(cache):
+def test_the_invalidation_of_another_key_stops_no_load(cache):
     token = cache.begin("a")
     other = next(f"b{n}" for n in range(9) if hash(f"b{n}") % 4096 != hash("a") % 4096)
     cache.delete([other])
-    cache.delete_namespace("pages")
     assert cache.set("a", "jobs", entry(), 10.0, token=token)
 
 
@@ -199,7 +182,7 @@ def test_loads_that_never_end_leave_nothing_behind(cache):
     assert cache.bytes_used == 0
 
 
-STEPS = st.sampled_from(["begin", "set", "delete", "clear", "delete_namespace", "write"])
+STEPS = st.sampled_from(["begin", "set", "delete", "clear", "write"])
 
 
 @given(st.lists(STEPS, max_size=40))

@@ -1,8 +1,10 @@
 """Invalidations that could not be sent are made up for before level 2 is used again."""
 
+import asyncio
+
 import pytest
 
-from cachelayer.invalidation import invalidate
+from cachelayer.invalidation import ainvalidate, invalidate
 from cachelayer.tests.faulty import lose, new_cache, read
 from cachelayer.tests.servers import until
 
@@ -100,3 +102,21 @@ def test_a_process_that_reads_nothing_deletes_afterwards_what_it_could_not_delet
     assert not invalidate(keys=[new_cache(one).key((1,))], layer=one)
     mortal.resume()
     until(lambda: read(two, "new", tags=()) == "new", "the key is gone from level 2", 5)
+
+
+def test_an_invalidation_that_is_cancelled_is_made_all_the_same(process, mortal):
+    one, two = process(), process(local_ttl=60)
+    assert read(two, "old") == "old"
+    mortal.pause()
+
+    async def cancelled():
+        invalidating = asyncio.create_task(ainvalidate(tags=["t"], layer=one))
+        await asyncio.sleep(0)
+        invalidating.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await invalidating
+        await one.close_async()
+
+    asyncio.run(cancelled())
+    mortal.resume()
+    until(lambda: read(two, "new") == "new", "the other process has heard")

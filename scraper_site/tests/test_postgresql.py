@@ -8,6 +8,8 @@ import pytest
 from django.db import OperationalError, connection
 from django.db.utils import load_backend
 
+from scraper_site.postgresql.bounded import BoundedConnection, Unanswered
+
 pytestmark = pytest.mark.django_db
 
 
@@ -83,3 +85,21 @@ def test_a_connection_carries_its_name_and_limits():
         name, statement, idle, jit = cursor.fetchone()
     assert name.startswith("scraper/test/")
     assert (statement, idle, jit) == ("30s", "1min", "off")
+
+
+def test_a_server_that_does_not_answer_is_given_up_and_so_is_the_connection(settings):
+    with BoundedConnection.connect(**connection.get_connection_params()) as bounded:
+        bounded.execute("SET statement_timeout = 0")
+        session = bounded.info.backend_pid
+        settings.DB_STATEMENT_TIMEOUT, settings.DB_CONNECT_TIMEOUT = 0, 0.2
+        with pytest.raises(Unanswered, match=r"not answered within 0\.2 s"):
+            bounded.execute("SELECT pg_sleep(600)")
+        assert bounded.closed
+    with connection.cursor() as cursor:  # which goes on: nobody has told the server
+        cursor.execute("SELECT pg_terminate_backend(%s, 10000)", [session])
+
+
+def test_a_server_that_answers_in_time_is_not_given_up(settings):
+    settings.DB_STATEMENT_TIMEOUT, settings.DB_CONNECT_TIMEOUT = 60, 0
+    with BoundedConnection.connect(**connection.get_connection_params()) as bounded:
+        assert bounded.execute("SELECT pg_sleep(0.2), 7").fetchall() == [("", 7)]
