@@ -17,6 +17,7 @@ import pytest
 import requests
 from django.contrib.auth.models import User
 
+from cachelayer.tests.servers import until
 from jobs.keys import generate_key
 from jobs.services import create_client, install_key
 from scraper_site.supervisor import LEASH
@@ -128,6 +129,10 @@ class Api:
         response = self.post("/api/v1/jobs", {"url": url, **options})
         assert response.status_code == 202, response.text
         return str(response.json()["id"])
+
+    def claimed(self, job_id: str) -> None:
+        """Wait until a worker has the job."""
+        until(lambda: self.get(f"/api/v1/jobs/{job_id}").json()["status"] != "queued", "a claim")
 
     def finished(self, job_id: str) -> dict[str, Any]:
         """The job once it is terminal."""

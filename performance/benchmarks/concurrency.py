@@ -13,15 +13,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from django.contrib.auth.models import User
-from django.db.models import Count, Max, Min
 
 from jobs.engine.queue import JobSpec
-from jobs.models import Attempt, Result, State
 from jobs.services import create_client, submit_batch
 from performance.benchmarks.pages import EXTRACT, listing_urls
 from performance.benchmarks.practice_site import practice_site
 from performance.benchmarks.report import Report, Row, judged
-from performance.benchmarks.throughput import clear, wait_until_done, worker
+from performance.benchmarks.throughput import clear, drained, wait_until_done, worker
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -92,21 +90,18 @@ def run(*, jobs: int, concurrency: int, progress: Callable[[str], None]) -> Repo
         progress(f"{jobs} jobs submitted")
         with worker_watched(site, concurrency) as peak:
             wait_until_done()
-    times = Attempt.objects.aggregate(first=Min("started_at"), last=Max("finished_at"))
-    wall = (times["last"] - times["first"]).total_seconds()
+    done = drained(jobs)
     ideal = DELAY * jobs / concurrency
-    complete = Result.objects.filter(job__state=State.SUCCEEDED, data__39__isnull=False).count()
-    repeated = Attempt.objects.values("job").annotate(runs=Count("*")).filter(runs__gt=1).count()
     return Report(
         "concurrency",
         [
             Row("scrapes", jobs, "jobs"),
             Row("ideal wall time", ideal, "s"),
-            Row("wall time, first claim to last commit", wall, "s"),
-            judged("wall time ÷ ideal", wall / ideal, "×", "≤", GOAL_WALL),
+            Row("wall time, first claim to last commit", done.seconds, "s"),
+            judged("wall time ÷ ideal", done.seconds / ideal, "×", "≤", GOAL_WALL),
             judged("the worker's memory, peak", peak.megabytes, "MB", "≤", GOAL_MEGABYTES),
-            judged("jobs lost", jobs - complete, "jobs", "≤", 0),
-            judged("jobs run twice", repeated, "jobs", "≤", 0),
+            judged("jobs lost", done.lost, "jobs", "≤", 0),
+            judged("jobs run twice", done.duplicates, "jobs", "≤", 0),
         ],
     )
 

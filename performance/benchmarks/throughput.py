@@ -26,6 +26,7 @@ from jobs.caching import ROBOTS
 from jobs.engine.queue import JobSpec
 from jobs.models import Attempt, Client, Job, Result, State
 from jobs.services import create_client, submit_batch
+from performance.benchmarks.backlog_rows import TABLES
 from performance.benchmarks.pages import EXTRACT, listing_urls
 from performance.benchmarks.practice_site import practice_site
 from performance.benchmarks.report import Report, Row, judged
@@ -41,11 +42,17 @@ STALLED_AFTER = 120
 
 @dataclass(frozen=True, slots=True)
 class Drained:
-    """One drain by one worker process."""
+    """So many jobs have ended, the last commit `seconds` after the first claim."""
 
-    rate: float
+    jobs: int
+    seconds: float
     lost: int
     duplicates: int
+
+    @property
+    def rate(self) -> float:
+        """Jobs per second."""
+        return self.jobs / self.seconds
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -61,30 +68,30 @@ def run(*, jobs: int, rounds: int, concurrency: int, progress: Callable[[str], N
     """Measure and compare, in a scratch database."""
     bare: list[float] = []
     borrowed: list[float] = []
-    drained: list[Drained] = []
+    drains: list[Drained] = []
     with practice_site() as site:
         for turn in range(1, rounds + 1):
             bare.append(bare_rate(site, jobs, concurrency))
             borrowed.append(bare_rate(site, jobs, concurrency, "--own-extractor"))
-            drained.append(drain(site, jobs, concurrency))
+            drains.append(drain(site, jobs, concurrency))
             progress(
                 f"round {turn} of {rounds}: bare loop {bare[-1]:,.0f} pages/s, "
-                f"worker {drained[-1].rate:,.0f} jobs/s, ratio {drained[-1].rate / bare[-1]:.2f}"
+                f"worker {drains[-1].rate:,.0f} jobs/s, ratio {drains[-1].rate / bare[-1]:.2f}"
             )
-    ratios = [d.rate / b for d, b in zip(drained, bare, strict=True)]
-    durability = [d.rate / b for d, b in zip(drained, borrowed, strict=True)]
+    ratios = [d.rate / b for d, b in zip(drains, bare, strict=True)]
+    durability = [d.rate / b for d, b in zip(drains, borrowed, strict=True)]
     return Report(
         "throughput",
         [
             Row("bare loop, median", statistics.median(bare), "pages/s"),
             Row("bare loop with our extractor, median", statistics.median(borrowed), "pages/s"),
-            Row("worker, median", statistics.median(d.rate for d in drained), "jobs/s"),
+            Row("worker, median", statistics.median(d.rate for d in drains), "jobs/s"),
             judged("ratio, median of the rounds", statistics.median(ratios), "×", "≥", GOAL),
             Row("ratio, lowest", min(ratios), "×"),
             Row("ratio, highest", max(ratios), "×"),
             Row("ratio to the loop with our extractor", statistics.median(durability), "×"),
-            judged("jobs lost", sum(d.lost for d in drained), "jobs", "≤", 0),
-            judged("jobs run twice", sum(d.duplicates for d in drained), "jobs", "≤", 0),
+            judged("jobs lost", sum(d.lost for d in drains), "jobs", "≤", 0),
+            judged("jobs run twice", sum(d.duplicates for d in drains), "jobs", "≤", 0),
         ],
     )
 
@@ -103,19 +110,22 @@ def drain(site: str, jobs: int, concurrency: int) -> Drained:
     submit(site, jobs)
     with worker(site, concurrency):
         wait_until_done()
+    return drained(jobs)
+
+
+def drained(jobs: int) -> Drained:
+    """What the attempts and results say of so many jobs; none of them is unfinished."""
     times = Attempt.objects.aggregate(first=Min("started_at"), last=Max("finished_at"))
     seconds = (times["last"] - times["first"]).total_seconds()
     complete = Result.objects.filter(job__state=State.SUCCEEDED, data__39__isnull=False).count()
     repeated = Attempt.objects.values("job").annotate(runs=Count("*")).filter(runs__gt=1).count()
-    return Drained(rate=jobs / seconds, lost=jobs - complete, duplicates=repeated)
+    return Drained(jobs=jobs, seconds=seconds, lost=jobs - complete, duplicates=repeated)
 
 
 def clear() -> None:
-    """Start from an empty queue with fresh statistics."""
+    """Start from an empty queue."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            "TRUNCATE jobs_job, jobs_batch, jobs_attempt, jobs_result, jobs_domain, pgqueuer"
-        )
+        cursor.execute(f"TRUNCATE {TABLES}")
 
 
 def submit(site: str, jobs: int) -> None:

@@ -65,6 +65,10 @@ def run_matrix(report: Report, options: argparse.Namespace) -> None:
             outcomes.append(run_row(rig, row))
             verdict = "holds" if outcomes[-1].is_clean else "[red]does not hold[/red]"
             console.print(f"{outcomes[-1].seconds:5.0f} s  {row.name}: {verdict}")
+        try:
+            rig.jobs.wait_until_told()
+        except AssertionError as error:
+            report.problems.append(str(error))
     report.add_rows(outcomes)
 
 

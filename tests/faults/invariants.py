@@ -6,6 +6,7 @@ asked when the service is idle again, `ALWAYS` those that hold at any moment.
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
@@ -62,14 +63,16 @@ def terminal_states_stay(evidence: Evidence) -> list[Any]:
 
 
 def last_claim_commits(evidence: Evidence) -> list[Any]:
-    """I4: what ended a running job carried the token that was claimed last."""
+    """I4: success was written by the process that claimed last, under the token of that claim."""
     return evidence.rows(
-        "SELECT ended.job::text, ended.old_token::text, claim.new_token::text"
+        "SELECT ended.job::text, ended.old_token::text, claim.new_token::text,"
+        " ended.session, claim.session"
         " FROM faults_moves ended"
-        " CROSS JOIN LATERAL (SELECT new_token FROM faults_moves earlier"
+        " CROSS JOIN LATERAL (SELECT new_token, session FROM faults_moves earlier"
         "  WHERE earlier.job = ended.job AND earlier.id < ended.id AND earlier.new = 'running'"
         "  ORDER BY earlier.id DESC LIMIT 1) claim"
-        " WHERE ended.new = 'succeeded' AND ended.old_token IS DISTINCT FROM claim.new_token"
+        " WHERE ended.new = 'succeeded' AND (ended.old_token, ended.session)"
+        " IS DISTINCT FROM (claim.new_token, claim.session)"
     )
 
 
@@ -108,7 +111,8 @@ def one_live_lease_a_job(evidence: Evidence) -> list[Any]:
 
 
 def ends_are_told_of(evidence: Evidence) -> list[Any]:
-    """I7: an outbox row for each subscribed endpoint, and what counts as delivered has arrived."""
+    """I7: an outbox row for each subscribed endpoint, under one webhook-id however often it was
+    sent, and what counts as delivered has arrived."""
     untold = evidence.rows(
         "SELECT job.id::text, endpoint.url FROM jobs_job job"
         " JOIN jobs_webhookendpoint endpoint ON endpoint.client_id = job.client_id"
@@ -117,9 +121,14 @@ def ends_are_told_of(evidence: Evidence) -> list[Any]:
         " WHERE NOT EXISTS (SELECT FROM jobs_delivery delivery"
         "  WHERE delivery.endpoint_id = endpoint.id AND delivery.subject = job.id)"
     )
-    arrived = {entry["id"] for entry in evidence.received}
+    # Before the ledger is read: deliveries go on.
     delivered = evidence.rows("SELECT id::text FROM jobs_delivery WHERE status = 'delivered'")
-    return untold + [row for row in delivered if row[0] not in arrived]
+    ids: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    for entry in evidence.received:
+        ids[entry["name"], json.loads(entry["body"])["data"]["id"]].add(entry["id"])
+    told_twice = [(told, sorted(found)) for told, found in ids.items() if len(found) > 1]
+    arrived = {entry["id"] for entry in evidence.received}
+    return untold + told_twice + [row for row in delivered if row[0] not in arrived]
 
 
 def one_key_one_job(evidence: Evidence) -> list[Any]:
@@ -147,9 +156,12 @@ def lost_leases_are_found(evidence: Evidence) -> list[Any]:
 
 
 def nothing_is_held(evidence: Evidence) -> list[Any]:
-    """I10: idle means no lease, and no session of the service that idles with a lock."""
+    """I10: idle means no lease, no batch that has miscounted its jobs, and no session of the
+    service that idles with a lock."""
     return evidence.rows(
         "SELECT 'lease', dedupe_key FROM pgqueuer"
+        " UNION ALL SELECT 'batch', batch.id::text FROM jobs_batch batch WHERE ended <>"
+        f"  (SELECT count(*) FROM jobs_job WHERE batch_id = batch.id AND state IN {TERMINAL})"
         " UNION ALL SELECT 'advisory lock', application_name || ': ' || query FROM pg_locks"
         "  JOIN pg_stat_activity USING (pid)"
         "  WHERE locktype = 'advisory' AND application_name LIKE 'scraper/%' AND state = 'idle'"

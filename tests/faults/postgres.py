@@ -25,13 +25,14 @@ CREATE TABLE faults_moves (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at timestamptz NOT NULL DEFAULT clock_timestamp(),
     job uuid NOT NULL, old text, new text NOT NULL, old_token uuid, new_token uuid,
-    worker text NOT NULL
+    worker text NOT NULL, session text NOT NULL
 );
 CREATE INDEX ON faults_moves (job, id);
 CREATE FUNCTION faults_note_move() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO faults_moves (job, old, new, old_token, new_token, worker)
-    VALUES (NEW.id, OLD.state, NEW.state, OLD.claim_token, NEW.claim_token, NEW.worker);
+    INSERT INTO faults_moves (job, old, new, old_token, new_token, worker, session)
+    VALUES (NEW.id, OLD.state, NEW.state, OLD.claim_token, NEW.claim_token, NEW.worker,
+        current_setting('application_name'));
     RETURN NULL;
 END $$;
 CREATE TRIGGER faults_note_move AFTER UPDATE ON jobs_job FOR EACH ROW
@@ -92,6 +93,13 @@ class Postgres:
             self._child.signal(how)
             self._child.finish()
 
+    def mend(self) -> None:
+        """Let it answer, whether it is paused or gone."""
+        if self._child is not None and self._child.process.poll() is None:
+            self.resume()
+        else:
+            self.start()
+
     def pause(self) -> None:
         """SIGSTOP every one of its processes."""
         self._signal(signal.SIGSTOP)
@@ -138,7 +146,10 @@ class Postgres:
 
     def held_at_gate(self) -> list[int]:
         """The sessions that wait there."""
-        rows = self.query("SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+        rows = self.query(
+            "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = %s AND NOT granted",
+            GATE,
+        )
         return [pid for (pid,) in rows]
 
     @contextmanager

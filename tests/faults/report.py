@@ -45,6 +45,7 @@ class Report:
     duplicate_commits: int = 0
     kills: dict[str, int] = field(default_factory=dict)
     other_faults: dict[str, int] = field(default_factory=dict)
+    died_by_themselves: dict[str, int] = field(default_factory=dict)
     orphans: int = 0
     jobs_recovered: tuple[float, float] = (0.0, 0.0)
     submissions_recovered: tuple[float, float] = (0.0, 0.0)
@@ -79,13 +80,17 @@ class Report:
             " SELECT FROM faults_results GROUP BY job HAVING count(*) > 1) twice"
         )
         self.kills, self.other_faults = dict(storm.kills), dict(storm.others)
+        self.died_by_themselves = dict(storm.died)
         pids, moments = zip(*storm.killed_at, strict=True) if storm.killed_at else ((), ())
         times = [s for (s,) in query(RECLAIMED, [str(pid) for pid in pids], list(moments))]
         self.orphans, self.jobs_recovered = len(times), spread(times)
+        # The load may end before a submission after the last restart.
+        later = ([at for at in load.accepted_at if at > up] for up in storm.restarted_at)
         self.submissions_recovered = spread(
             [
-                min((at - moment for at in load.accepted_at if at > moment), default=0.0)
-                for moment in storm.restarted_at
+                min(accepted) - up
+                for up, accepted in zip(storm.restarted_at, later, strict=True)
+                if accepted
             ]
         )
         ((self.lost,),) = query(

@@ -49,7 +49,8 @@ print(f"key={key}")
 
 
 class Rig:
-    """Engines, proxies, origin, receiver, one web server; workers as the scenarios want them.
+    """Engines, proxies, origin, one web server; workers as the scenarios want them; a receiver that
+    is told of every end.
 
     `full` is whether scenarios take their whole time. A context manager, which leaves no process
     behind and removes what it wrote unless `keep` is set.
@@ -89,6 +90,7 @@ class Rig:
                 self.fleet.serving, promises, key=self._prepare(), origin=self.pages.url
             )
             self.fleet.start_web()
+            self.client.register(f"{self.receiver}/hook/ok/rig")
             self._stack = stack.pop_all()
         return self
 
@@ -105,8 +107,11 @@ class Rig:
 
     def mend(self) -> None:
         """Undo what a scenario may have left broken."""
-        self.postgres.resume()
-        self.valkey.resume()
+        self.postgres.mend()
+        if self.valkey.process is not None and self.valkey.process.poll() is None:
+            self.valkey.resume()
+        else:
+            self.valkey.start()
         for proxy in (self.worker_database, self.web_database, self.cache):
             proxy.flow()
         self.pages.release()

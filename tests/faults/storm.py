@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from tests.faults.evidence import Evidence, Violation
 from tests.faults.invariants import ALWAYS, violations
+from tests.faults.jobs import RECLAIMED
 from tests.faults.load import Load
 from tests.faults.matrix import violations_when_idle
 from tests.faults.processes import until
 from tests.faults.rig import LEASE
-from tests.faults.scenarios.workers import RECLAIMED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,17 +30,17 @@ WEBS = 2
 CLIENTS = 4
 QUIET = 120.0
 SAMPLED = 5.0
-# What a worker had claimed when it died is sent again after a minute.
-TOLD = 180.0
 # Of a hundred faults. The kills are those that end processes.
 KILLS = {"worker": 62, "web": 14, "valkey": 4, "postgresql": 3}
 OTHERS = {
-    "pause": 5,
-    "sessions": 4,
+    "pause": 4,
+    "sessions": 3,
     "worker links": 3,
     "web links": 3,
     "flush": 1,
     "cache links": 1,
+    "slow links": 1,
+    "stalled links": 1,
 }
 
 
@@ -55,6 +55,7 @@ class Storm:
     killed_at: list[tuple[int, float]] = field(default_factory=list)
     restarted_at: list[float] = field(default_factory=list)
     found: dict[str, Violation] = field(default_factory=dict)
+    died: Counter[str] = field(default_factory=Counter)
     _paused: list[tuple[float, Process]] = field(default_factory=list)
 
     def run(self, *, duration: float, jobs: int, kills: int, report: Callable[[str], None]) -> Load:
@@ -63,7 +64,6 @@ class Storm:
             self.rig.fleet.start_worker()
         while len(self.rig.fleet.webs) < WEBS:
             self.rig.fleet.start_web()
-        self.rig.client.register(f"{self.rig.receiver}/hook/ok/storm")
         share = sum(KILLS.values()) / (sum(KILLS.values()) + sum(OTHERS.values()))
         interval = 0.9 * duration * share / kills
         started = next_sample = next_report = time.monotonic()
@@ -95,18 +95,12 @@ class Storm:
         self.rig.mend()
         for _, worker in self._paused:
             worker.resume()
-        if not self.rig.valkey.ask("PING"):
-            self.rig.valkey.start()
         self._tend()
         until(lambda: len(self.rig.fleet.ready_workers()) == WORKERS, "all workers are ready")
         self.rig.jobs.wait_for_all(QUIET)
-        until(lambda: not self._untold(), "every end is told of", TOLD)
+        self.rig.jobs.wait_until_told()
         self.rig.fleet.end_workers()
         return [*self.found.values(), *violations_when_idle(self.rig, LEASE)]
-
-    def _untold(self) -> list[object]:
-        pending = "SELECT id FROM jobs_delivery WHERE status = 'pending'"
-        return list(Evidence(self.rig, LEASE).rows(pending))
 
     def _wait(self, seconds: float) -> None:
         """Let time pass, in which the dead are replaced and the paused go on."""
@@ -123,12 +117,23 @@ class Storm:
             if now > moment and worker.is_alive:
                 worker.resume()
         self._paused = [(moment, worker) for moment, worker in self._paused if now <= moment]
-        self.rig.fleet.workers = [worker for worker in self.rig.fleet.workers if worker.is_alive]
+        self._bury()
         while len(self.rig.fleet.workers) < WORKERS:
             self.rig.fleet.start_worker(wait=False)
         while len(self.rig.fleet.webs) < WEBS:
             self.rig.fleet.start_web(wait=False)
         self.rig.fleet.welcome()
+
+    def _bury(self) -> None:
+        """Forget the dead, and count those that nobody has killed."""
+        fleet, killed = self.rig.fleet, {pid for pid, _ in self.killed_at}
+        self.died["worker"] += sum(
+            not worker.is_alive and worker.pid not in killed for worker in fleet.workers
+        )
+        fleet.workers = [worker for worker in fleet.workers if worker.is_alive]
+        for web in [web for web in fleet.webs if not web.is_alive]:
+            self.died["web"] += 1
+            fleet.kill_web(web)
 
     def _strike(self, kind: str, chance: float) -> None:
         """One fault; what is not there to be hit is spared."""
@@ -189,6 +194,21 @@ class Storm:
 
     def _do_flush(self, _chance: float) -> int:
         self.rig.valkey.ask("FLUSHALL")
+        return 1
+
+    def _do_slow_links(self, chance: float) -> int:
+        self.rig.worker_database.delay = self.rig.web_database.delay = chance / 2
+        return self._wait_and_flow(2)
+
+    def _do_stalled_links(self, chance: float) -> int:
+        self.rig.worker_database.stall()
+        self.rig.web_database.stall()
+        return self._wait_and_flow(LEASE * chance)
+
+    def _wait_and_flow(self, seconds: float) -> int:
+        self._wait(seconds)
+        self.rig.worker_database.flow()
+        self.rig.web_database.flow()
         return 1
 
     def _break(self, proxy: Proxy, faults: tuple[Fault, Fault], chance: float) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tests.faults.processes import until
 from tests.faults.rig import LEASE
 from tests.faults.scenarios.row import Times, row
-from tests.faults.scenarios.workers import COMMIT, RECLAIMED
+from tests.faults.scenarios.workers import COMMIT
 
 if TYPE_CHECKING:
     from tests.faults.processes import Process
@@ -23,7 +23,7 @@ def another_ends_meanwhile(rig: Rig, sleeper: Process, job: str) -> Times:
     """Another worker ends the job of one that is paused; this wakes up and changes nothing."""
     paused = time.monotonic()
     rig.fleet.start_worker()
-    until(lambda: rig.jobs.moves(job).count("running") > 1, "the job is claimed again", RECLAIMED)
+    rig.jobs.wait_for_claim(job, 2)
     again = time.monotonic() - paused
     rig.pages.release()
     until(lambda: rig.jobs.state(job) == "succeeded", "the job has succeeded")
@@ -56,6 +56,33 @@ def paused_before_the_commit(rig: Rig) -> Times:
     assert outcome.caught.wait(20)
     sleeper.pause()
     return another_ends_meanwhile(rig, sleeper, job)
+
+
+@row(STOPPED, "before commit, which comes while another runs the job")
+def paused_before_anothers_commit(rig: Rig) -> Times:
+    """The job is running, as the late outcome would have it: only the token tells whose."""
+    sleeper = rig.fleet.worker()
+    outcome = rig.worker_database.trap(COMMIT, "request")
+    job = rig.held_page()
+    rig.pages.release()
+    assert outcome.caught.wait(20)
+    sleeper.pause()
+    paused = time.monotonic()
+    rig.pages.hold()
+    rig.fleet.start_worker()
+    rig.jobs.wait_for_claim(job, 2)
+    again = time.monotonic() - paused
+    before = rig.jobs.row(job)
+    late = rig.worker_database.trap(COMMIT, "reply")
+    rig.worker_database.flow(keep=late)
+    assert late.caught.wait(20), "the late outcome never came"
+    assert rig.jobs.row(job) == before
+    rig.worker_database.flow()
+    sleeper.resume()
+    rig.pages.release()
+    until(lambda: rig.jobs.state(job) == "succeeded", "the job has succeeded")
+    assert rig.jobs.moves(job) == ["running", "queued", "running", "succeeded"]
+    return {"claimed again": again}
 
 
 @row("SIGTERM worker", "with 500 scrapes in flight")

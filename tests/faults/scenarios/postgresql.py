@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 RECOVERED = 30.0
 LONGEST_WAIT = 6.0
+CLIENTS = 2
 
 
 def check_answers(load: Load) -> None:
@@ -23,15 +24,20 @@ def check_answers(load: Load) -> None:
     assert not load.wrong, load.wrong[:5]
 
 
+def probes_tell(rig: Rig) -> None:
+    """Readiness fails and liveness does not."""
+    until(lambda: rig.client.get("/health/ready").status_code == 503, "readiness fails")
+    assert rig.client.get("/health/live").status_code == 200
+
+
 @row("PostgreSQL immediate stop and start", "under load")
 def crash(rig: Rig) -> Times:
-    """Readiness fails and liveness does not; work goes on when it is back."""
+    """The probes tell; work goes on when it is back."""
     rig.fleet.worker()
     with Load(rig) as load:
         load.accepts(RECOVERED)
         rig.postgres.stop(signal.SIGQUIT)
-        until(lambda: rig.client.get("/health/ready").status_code == 503, "readiness fails")
-        assert rig.client.get("/health/live").status_code == 200
+        probes_tell(rig)
         started = time.monotonic()
         rig.postgres.start()
         up = time.monotonic()
@@ -49,7 +55,7 @@ def sessions_end(rig: Rig) -> Times:
     rig.fleet.worker()
     with Load(rig) as load:
         for _ in range(30 if rig.full else 3):
-            rig.postgres.terminate_backends()
+            until(rig.postgres.terminate_backends, "there are sessions to end")
             time.sleep(1)
         up = time.monotonic()
         accepted = load.accepts(RECOVERED)
@@ -64,10 +70,14 @@ def sessions_end(rig: Rig) -> Times:
 def hangs(rig: Rig) -> Times:
     """Connections stay open and nothing answers: requests wait for a bounded time, then 503."""
     rig.fleet.worker()
-    with Load(rig) as load:
+    with Load(rig, clients=CLIENTS) as load:
         load.accepts(RECOVERED)
         rig.postgres.pause()
-        time.sleep(60 if rig.full else LONGEST_WAIT + 2)
+        probes_tell(rig)
+        if rig.full:
+            time.sleep(60)
+        else:
+            until(lambda: load.answers[503] > 2 * CLIENTS, "every client is told to try again")
         rig.postgres.resume()
         accepted = load.accepts(RECOVERED)
     assert load.longest < LONGEST_WAIT, f"a request waited for {load.longest:.1f} s"

@@ -9,6 +9,7 @@ import requests
 
 from tests.faults.processes import until
 from tests.faults.scenarios.row import Times, row
+from tests.faults.scenarios.workers import COMMIT as OUTCOME
 
 if TYPE_CHECKING:
     from typing import Literal
@@ -57,9 +58,10 @@ def killed_after_commit(rig: Rig) -> Times:
 @row("the reply of a COMMIT is lost", "submit")
 def lost_on_submit(rig: Rig) -> Times:
     """The job is there, and the answer must not deny it: 202, or 503 for "unknown"."""
-    rig.web_database.trap(SUBMISSION, "reply", lose=True)
+    lost = rig.web_database.trap(SUBMISSION, "reply", lose=True)
     tag = rig.client.tag()
     answer = rig.client.post(tag)
+    assert lost.caught.is_set()
     assert answer.status_code in {202, 503}, answer.text
     assert rig.jobs.number_of(tag) == 1
     return {}
@@ -68,9 +70,10 @@ def lost_on_submit(rig: Rig) -> Times:
 @row("the reply of a COMMIT is lost", "submit with a key")
 def lost_on_submit_with_a_key(rig: Rig) -> Times:
     """Whoever asks again gets the answer of the job that is there."""
-    rig.web_database.trap("COMMIT", "reply", lose=True)
+    lost = rig.web_database.trap("COMMIT", "reply", lose=True)
     tag = rig.client.tag()
     answer = rig.client.post(tag, key=tag)
+    assert lost.caught.is_set()
     assert answer.status_code in {202, 503}, answer.text
     rig.client.submit(tag, key=tag)
     assert rig.jobs.number_of(tag) == 1
@@ -81,7 +84,7 @@ def lost_on_submit_with_a_key(rig: Rig) -> Times:
 def lost_on_result(rig: Rig) -> Times:
     """The worker asks again, and finds that its outcome has been stored."""
     rig.fleet.worker()
-    outcome = rig.worker_database.trap("jobs_result", "reply", lose=True)
+    outcome = rig.worker_database.trap(OUTCOME, "reply", lose=True)
     job = rig.client.submit()
     assert outcome.caught.wait(20)
     assert rig.jobs.moves(job) == ["running", "succeeded"]

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tests.faults.load import Load
+from tests.faults.processes import until
 from tests.faults.scenarios.postgresql import check_answers
 from tests.faults.scenarios.row import Times, row
 
@@ -55,20 +56,23 @@ def hangs(rig: Rig) -> Times:
 def garbage(rig: Rig) -> Times:
     """Every value is another one, also of another type."""
 
-    def spoil() -> None:
+    def spoil() -> int:
         with rig.valkey.client() as client:
-            for number, key in enumerate(client.scan_iter()):
+            keys = list(client.scan_iter())
+            for number, key in enumerate(keys):
                 client.delete(key)
                 if number % 3:
                     client.set(key, os.urandom(100))
                 else:
                     client.rpush(key, "garbage")
+        return len(keys)
 
-    return unnoticed(rig, spoil)
+    return unnoticed(rig, lambda: until(spoil, "there is something to spoil"))
 
 
 @row("Valkey", "garbage and half answers on the wire")
 def broken_answers(rig: Rig) -> Times:
     """What arrives is no protocol at all."""
     faults: tuple[Fault, ...] = ("garbage", "truncate", "half_close", "reset")
-    return unnoticed(rig, *(partial(rig.cache.break_links, fault) for fault in faults))
+    breaks = (partial(rig.cache.break_links, fault) for fault in faults)
+    return unnoticed(rig, *(partial(until, one, "there is a link to break") for one in breaks))

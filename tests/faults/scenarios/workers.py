@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from tests.faults.invariants import CRASH_CAP
+from tests.faults.jobs import RECLAIMED
 from tests.faults.processes import until
 from tests.faults.scenarios.row import Times, row
 
@@ -13,9 +15,9 @@ if TYPE_CHECKING:
     from tests.faults.rig import Rig
 
 FAULT = "kill -9 worker"
-RECLAIMED = 45.0
-COMMIT = "jobs_result"
-SLOW = 0.3
+CLAIM = "jobs_claim"
+# Not the table's name alone: the duty that removes old results has that in it too.
+COMMIT = "INSERT INTO jobs_result"
 
 
 def another_ends(rig: Rig, victim: Process, job: str) -> Times:
@@ -23,7 +25,7 @@ def another_ends(rig: Rig, victim: Process, job: str) -> Times:
     victim.kill()
     killed = time.monotonic()
     rig.fleet.worker()
-    until(lambda: rig.jobs.moves(job).count("running") > 1, "the job is claimed again", RECLAIMED)
+    rig.jobs.wait_for_claim(job, 2)
     again = time.monotonic() - killed
     until(lambda: rig.jobs.state(job) == "succeeded", "the job has succeeded")
     return {"claimed again": again}
@@ -33,13 +35,13 @@ def another_ends(rig: Rig, victim: Process, job: str) -> Times:
 def after_claim(rig: Rig) -> Times:
     """The claim is committed, and its answer is still on the way to the worker."""
     victim = rig.fleet.worker()
-    # One that has just started still connects, which would take long with the delay.
-    rig.client.submit()
-    rig.jobs.wait_for_all(20)
-    rig.worker_database.delay = SLOW
+    asked = rig.worker_database.trap(CLAIM, "request")
+    assert asked.caught.wait(20)
     job = rig.client.submit()
-    until(lambda: rig.jobs.state(job) == "running", "the job is claimed")
-    rig.worker_database.delay = 0
+    answered = rig.worker_database.trap(CLAIM, "reply")
+    rig.worker_database.flow(keep=answered)
+    assert answered.caught.wait(20)
+    assert rig.jobs.moves(job) == ["running"]
     return another_ends(rig, victim, job)
 
 
@@ -51,6 +53,21 @@ def mid_fetch(rig: Rig) -> Times:
     victim.kill()
     rig.pages.release()
     return another_ends(rig, victim, job)
+
+
+@row(FAULT, "mid-fetch, and so each that claims the job again")
+def until_given_up(rig: Rig) -> Times:
+    """What takes its workers down is dead-lettered at the cap, and then no worker has it."""
+    victim = rig.fleet.worker()
+    job = rig.held_page()
+    for crash in range(1, CRASH_CAP + 1):
+        rig.jobs.wait_for_claim(job, crash)
+        victim.kill()
+        victim = rig.fleet.worker()
+    until(lambda: rig.jobs.state(job) == "failed", "the job is given up", RECLAIMED)
+    assert rig.jobs.moves(job) == [*(CRASH_CAP - 1) * ["running", "queued"], "running", "failed"]
+    assert rig.jobs.error(job) == "worker_lost"
+    return {}
 
 
 @row(FAULT, "after fetch")
