@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 from django.apps import AppConfig
 
 
@@ -6,3 +8,9 @@ class PerformanceConfig(AppConfig):
 
     name = "performance"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Be told of what happens below."""
+        from performance.observing import connect
+
+        connect()

@@ -208,6 +208,16 @@ class Environment(BaseSettings):
         description="Days that a job is kept with its attempts after it has ended; 0 is for ever.",
     )
 
+    performance_enabled: bool = Field(
+        default=True, description="Record what the performance console shows."
+    )
+    performance_most_cost: float = Field(
+        default=0.05,
+        gt=0,
+        le=1,
+        description="Share of a process's work that watching it may take; then less is looked at.",
+    )
+
 
 @cache
 def environment() -> Environment:

@@ -34,11 +34,13 @@ def post_worker_init(worker: Worker) -> None:
     import psycopg.waiting
 
     from cachelayer.warming import warm_at_start
+    from performance.observing import start
 
     if getattr(psycopg.waiting.wait, "__name__", "") == "wait_c":
         worker.log.error("psycopg was imported before gevent patched the sockets")
         raise SystemExit(4)
     warm_at_start()
+    start("web")
     freeze()
 
 

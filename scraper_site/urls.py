@@ -16,6 +16,7 @@ handler404 = "jobs.api.errors.not_found"
 
 urlpatterns = [
     path("", RedirectView.as_view(url="/api/docs/")),
+    path("admin/performance/", include("performance.console.urls", namespace="console")),
     path("admin/", admin.site.urls),
     path("api/v1/", include("jobs.api.urls")),
     path("api/schema/", SchemaView.as_view(), name="schema"),

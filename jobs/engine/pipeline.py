@@ -13,6 +13,7 @@ from jobs.engine.phases import Phases
 from jobs.errors import ScrapeError
 from jobs.extraction.reading import Document, read_document
 from jobs.extraction.suspicion import is_suspicious
+from jobs.signals import attempt_ended
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -99,6 +100,7 @@ class Pipeline:
             outcome = released if self._releasing else await self._outcome(claim)
             if outcome is not None:
                 await self.batcher.commit(outcome)
+            attempt_ended.send(Pipeline, claim=claim, outcome=outcome)
         finally:
             del self.live[claim.engine_id]
 

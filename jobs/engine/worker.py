@@ -27,6 +27,7 @@ from jobs.engine.recovery import recover_lost
 from jobs.engine.robots import RobotsGate
 from jobs.extraction.sandbox import Sandbox
 from jobs.fetching import AddressPolicy, Fetcher
+from jobs.signals import worker_started, worker_stopped
 from jobs.webhooks import Sender, deliver
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ class Worker:
             # It ends by itself, when what is on its way has been told.
             tasks.create_task(self._deliver(pool, shutdown))
             duties.start()
+            worker_started.send(Worker, worker=self, pipeline=pipeline, pool=pool)
             self.report(f"worker {self.name} ready, up to {self.concurrency} scrapes at once")
             claims = ClaimLoop(self.settings, pipeline, self.name, self.pulse, self.report)
             await claims.run(self.concurrency, shutdown)
@@ -105,6 +107,7 @@ class Worker:
             await pipeline.join()
             await end(background)
             await pipeline.batcher.announcer.flush()
+            worker_stopped.send(Worker, worker=self)
             await clients_by_loop().close()
 
     def _background(

@@ -1,0 +1,170 @@
+"""Requests: how many, how long, how they ended, and what the slowest waited for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from performance.cards.shapes import Chart, Column, Content, Fact, Health, Level, Line, Row, Table
+from performance.recorders.requests import NAME, PARTS
+from performance.storage.reading import samples, series, sums, top, total
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from performance.storage.reading import Point, Scope, Summary
+
+# Milliseconds of the 95th percentile.
+SLOW = 200.0
+VERY_SLOW = 1000.0
+# Per cent of all requests.
+MOST_ERRORS = 1.0
+
+COLUMNS = (
+    Column("view", "View", "code"),
+    Column("rate", "Rate", "per second"),
+    Column("p50", "p50", "ms"),
+    Column("p95", "p95", "ms"),
+    Column("p99", "p99", "ms"),
+    Column("max", "Slowest", "ms"),
+    Column("refused", "4xx", "percent"),
+    Column("failed", "5xx", "percent"),
+    *(Column(part, part.capitalize(), "ms") for part in PARTS),
+    Column("queries", "Queries", "number"),
+)
+SLOWEST = (
+    Column("at", "When", "time"),
+    Column("view", "View", "code"),
+    Column("took", "Took", "ms"),
+    *(Column(part, part.capitalize(), "ms") for part in PARTS),
+    Column("queries", "Queries", "number"),
+    Column("status", "Status", "number"),
+    Column("path", "Path", "code"),
+    Column("instance", "Process", "code"),
+)
+
+
+class RequestsCard:
+    """What users wait for."""
+
+    name = "requests"
+    title = "Requests"
+    template = ""
+
+    def content(self, scope: Scope) -> Content:
+        """The window's requests by view, with the slowest as evidence."""
+        points = series(NAME, scope)
+        whole, failed = total(points), total(series("request.5xx", scope))
+        if not whole.count:
+            return Content(empty="No requests yet. Send some, and they appear within seconds.")
+        return Content(
+            health=health(whole, failed),
+            facts=facts(whole, failed, scope),
+            charts=charts(points, scope),
+            tables=[views(scope), slowest(scope)],
+        )
+
+
+def health(whole: Summary, failed: Summary) -> Health:
+    """Slow or failing requests, whichever is worse."""
+    share = 100 * failed.count / whole.count
+    if share > MOST_ERRORS:
+        return Health(Level.RED, f"{share:.1f} % of requests fail on our side")
+    if whole.p95 > SLOW:
+        level = Level.RED if whole.p95 > VERY_SLOW else Level.YELLOW
+        return Health(level, f"one request in twenty takes more than {whole.p95:.0f} ms")
+    return Health(Level.GREEN, f"19 of 20 requests take less than {max(whole.p95, 1):.0f} ms")
+
+
+def facts(whole: Summary, failed: Summary, scope: Scope) -> list[Fact]:
+    """The numbers of all views together."""
+    seconds = scope.period.window.total_seconds()
+    return [
+        Fact("Requests", whole.count, is_sampled=whole.is_sampled),
+        Fact("Rate", whole.count / seconds, "per second"),
+        Fact("p50", whole.p50, "ms"),
+        Fact("p95", whole.p95, "ms", Level.YELLOW if whole.p95 > SLOW else Level.GREEN),
+        Fact("p99", whole.p99, "ms"),
+        Fact("Failed", failed.count, level=Level.RED if failed.count else Level.GREEN),
+    ]
+
+
+def charts(points: Sequence[Point], scope: Scope) -> list[Chart]:
+    """Rate and latency over the window."""
+    moments = [point.at for point in points]
+    busy = [point.summary if point.summary.count else None for point in points]
+    rates = [point.summary.count / scope.period.seconds for point in points]
+    return [
+        Chart("Requests", moments, [Line("rate", rates)], "per second"),
+        Chart(
+            "Latency",
+            moments,
+            [
+                Line(name, [one.p(share) if one else None for one in busy])
+                for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
+            ],
+            "ms",
+        ),
+    ]
+
+
+def views(scope: Scope) -> Table:
+    """A row a view: what it costs, and what that goes to, on average."""
+    lines = top(NAME, scope)
+    keys = [line.key for line in lines]
+    parts = {
+        part: sums(f"{NAME}.{part}", scope, keys) for part in (*PARTS, "queries", "4xx", "5xx")
+    }
+    seconds = scope.period.window.total_seconds()
+
+    def mean(part: str, key: str) -> float | None:
+        count, whole = parts[part].get(key, (0.0, 0.0))
+        return whole / count if count else None
+
+    def share(part: str, line: Summary) -> float:
+        return 100 * parts[part].get(line.key, (0.0, 0.0))[0] / line.count
+
+    rows = [
+        Row(
+            {
+                "view": line.key,
+                "rate": line.count / seconds,
+                "p50": line.p50,
+                "p95": line.p95,
+                "p99": line.p99,
+                "max": line.max,
+                "refused": share("4xx", line),
+                "failed": share("5xx", line),
+                **{part: mean(part, line.key) for part in (*PARTS, "queries")},
+            },
+            level=level_of(line.p95),
+        )
+        for line in lines
+    ]
+    return Table("views", "By view", COLUMNS, rows)
+
+
+def slowest(scope: Scope) -> Table:
+    """The slowest requests as they were."""
+    rows = [
+        Row(
+            {
+                "at": sample.recorded_at,
+                "view": sample.key,
+                "took": sample.value,
+                "instance": sample.instance,
+                **sample.document.get("parts", {}),
+                **{name: sample.document.get(name) for name in ("queries", "status", "path")},
+            },
+            level=level_of(sample.value),
+        )
+        for sample in samples(NAME, scope)
+    ]
+    empty = "No request took long enough to be kept as evidence."
+    return Table("slowest", "Slowest", SLOWEST, rows, empty)
+
+
+def level_of(milliseconds: float) -> Level:
+    """How slow that is."""
+    if milliseconds > VERY_SLOW:
+        return Level.RED
+    return Level.YELLOW if milliseconds > SLOW else Level.GREEN

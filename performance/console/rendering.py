@@ -1,0 +1,98 @@
+"""A card with its content, or with the error that kept it from having any."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from django.db import DatabaseError, connection, transaction
+
+from performance.cards.shapes import Content
+from performance.console.drawing import Drawing, draw
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from performance.cards.shapes import Card, Column, Row, Table
+    from performance.storage.reading import Scope
+
+logger = logging.getLogger(__name__)
+
+# A card that takes longer would hold up the page, and the service with it.
+LONGEST_READ = "SET LOCAL statement_timeout = '2s'"
+
+
+@dataclass(frozen=True, slots=True)
+class Sorting:
+    """Which table is sorted by which column: `queries.mean`, from the largest with a minus."""
+
+    table: str = ""
+    column: str = ""
+    is_descending: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> Sorting:
+        """What an address says; nothing when it says nothing."""
+        table, _, column = text.lstrip("-").partition(".")
+        return cls(table, column, text.startswith("-"))
+
+    def apply(self, table: Table) -> Table:
+        """The table with its rows in that order; what has no value is last."""
+        if table.name != self.table or self.column not in {one.key for one in table.columns}:
+            return table
+        known = [row for row in table.rows if row.cells.get(self.column) is not None]
+        unknown = [row for row in table.rows if row.cells.get(self.column) is None]
+        known.sort(key=lambda row: _order(row, self.column), reverse=self.is_descending)
+        return replace(table, rows=[*known, *unknown])
+
+    def next_for(self, table: Table, column: Column) -> str:
+        """What the heading of a column leads to: the other way round when it is sorted by it."""
+        is_sorted = self.table == table.name and self.column == column.key
+        descends = not self.is_descending if is_sorted else column.is_number
+        return f"{'-' if descends else ''}{table.name}.{column.key}"
+
+
+def _order(row: Row, column: str) -> tuple[bool, Any]:
+    value = row.cells[column]
+    is_number = isinstance(value, int | float)
+    return (not is_number, value if is_number else str(value))
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """What the card's template gets; `milliseconds` is what its reading took."""
+
+    card: Card
+    content: Content
+    charts: Sequence[Drawing]
+    tables: Sequence[Table]
+    sorting: Sorting
+    milliseconds: float
+    error: str = ""
+
+
+def rendered(card: Card, scope: Scope, sorting: Sorting) -> Rendered:
+    """Read what a card shows; what goes wrong is shown in its place and harms no other card."""
+    began = perf_counter()
+    content, error = Content(), ""
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(LONGEST_READ)
+            content = card.content(scope)
+    except DatabaseError as failure:
+        logger.warning("card %s: %s", card.name, failure)
+        error = f"PostgreSQL did not answer this card: {str(failure).splitlines()[0]}"
+    except Exception as failure:
+        logger.exception("card %s", card.name)
+        error = f"This card failed: {type(failure).__name__}. The log has the details."
+    return Rendered(
+        card,
+        content,
+        [draw(chart) for chart in content.charts],
+        [sorting.apply(table) for table in content.tables],
+        sorting,
+        (perf_counter() - began) * 1000,
+        error,
+    )

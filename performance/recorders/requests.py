@@ -1,0 +1,58 @@
+"""Requests by view: how many, how long, what they waited for, and how they ended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from performance.recording.process import buffer
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest, HttpResponse
+
+    from performance.recording.watch import Watch
+
+NAME = "request"
+METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+PARTS = ("pool", "database", "cache", "render", "cpu", "lag")
+# Shorter ones are no evidence of anything.
+EVIDENCE_FROM = 20.0
+
+
+def view_of(request: HttpRequest) -> str:
+    """Method and route, as `GET /api/v1/jobs/<uuid:job_id>`: as many as there are views."""
+    method = request.method if request.method in METHODS else "OTHER"
+    match = request.resolver_match
+    return f"{method} /{match.route}" if match else f"{method} (no view)"
+
+
+def record(request: HttpRequest, response: HttpResponse, milliseconds: float) -> str:
+    """Count a request; returns its view."""
+    view = view_of(request)
+    buffer.record(NAME, view, milliseconds)
+    if response.status_code >= 400:
+        buffer.count(f"request.{response.status_code // 100}xx", view)
+    return view
+
+
+def record_parts(
+    request: HttpRequest, response: HttpResponse, view: str, milliseconds: float, watch: Watch
+) -> None:
+    """What the time went to; whole, when it is among the slowest of its view."""
+    weight = watch.weight
+    for part in PARTS:
+        buffer.count(f"request.{part}", view, weight, getattr(watch, part) * weight)
+    buffer.count("request.queries", view, weight, watch.queries * weight)
+    if milliseconds >= EVIDENCE_FROM and buffer.is_evidence(NAME, view, milliseconds):
+        buffer.sample(NAME, view, milliseconds, evidence(request, response, watch))
+
+
+def evidence(request: HttpRequest, response: HttpResponse, watch: Watch) -> dict[str, Any]:
+    """A request as plain data: the path without its query, which may hold what is private."""
+    parts = {part: round(getattr(watch, part), 2) for part in PARTS}
+    return {
+        "path": request.path,
+        "status": response.status_code,
+        "queries": watch.queries,
+        "parts": parts,
+        **{name: note for name, note in watch.notes.items() if isinstance(note, list)},
+    }

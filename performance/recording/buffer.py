@@ -1,0 +1,104 @@
+"""What this process has seen since it last told: numbers folded at once, evidence kept whole."""
+
+from __future__ import annotations
+
+from time import monotonic, time
+from typing import Any
+
+from performance.entry import LONGEST_KEY, Message, Name, Sample, Subject, Tally
+
+# Of one type, in one message: what comes after counts together, so that memory stays bounded.
+MOST_KEYS = 500
+OTHER = "(other)"
+# Of one name, in so many seconds: the largest.
+MOST_SAMPLES = 3
+BAR_STANDS = 300.0
+# Of what is too much for a message, the first is told.
+MOST_SUBJECTS = 500
+
+
+class Buffer:
+    """Recorders write to it from whatever thread or greenlet they run in.
+
+    Nothing is locked: between greenlets that is exact, and between threads a count that is lost
+    now and then is worth no lock.
+    """
+
+    def __init__(self) -> None:
+        """Empty."""
+        self._tallies: dict[Name, Tally] = {}
+        self._keys: dict[str, int] = {}
+        self._samples: list[Sample] = []
+        self._bars: dict[Name, list[float]] = {}
+        self._bars_until = 0.0
+        self._subjects: dict[Name, dict[str, Any]] = {}
+        self._described: set[Name] = set()
+        self._values: dict[str, dict[str, Any]] = {}
+
+    def record(self, type: str, key: str, value: float, weight: float = 1.0) -> None:
+        """An entry that stands for `weight` of its like."""
+        tally = self._tallies.get((type, key))  # type: ignore[call-overload]
+        if tally is None:
+            tally = self._tally(type, key)
+        tally.add(value, weight)
+
+    def count(self, type: str, key: str, number: float = 1.0, sum: float = 0.0) -> None:
+        """So many entries that add up to `sum`, of which nobody wants percentiles."""
+        tally = self._tally(type, key)
+        tally.count += number
+        tally.sum += sum
+
+    def sample(self, type: str, key: str, value: float, document: dict[str, Any]) -> None:
+        """Keep an entry as evidence, if it is among the largest of its name lately."""
+        if not self.is_evidence(type, key, value):
+            return
+        name = Name(type, key[:LONGEST_KEY])
+        largest = self._bars.setdefault(name, [])
+        largest.append(value)
+        largest.sort(reverse=True)
+        del largest[MOST_SAMPLES:]
+        self._samples.append(Sample(*name, value, time(), document))
+
+    def is_evidence(self, type: str, key: str, value: float) -> bool:
+        """Whether `sample` would keep it: asked before the evidence is gathered."""
+        now = monotonic()
+        if now >= self._bars_until:
+            self._bars, self._bars_until = {}, now + BAR_STANDS
+        largest = self._bars.get(Name(type, key[:LONGEST_KEY]), [])
+        return len(largest) < MOST_SAMPLES or value > largest[-1]
+
+    def describe(self, type: str, key: str, document: dict[str, Any]) -> None:
+        """Say what a key stands for. It is told once a process; more often costs nothing."""
+        name = Name(type, key[:LONGEST_KEY])
+        if name not in self._described and len(self._subjects) < MOST_SUBJECTS:
+            self._described.add(name)
+            self._subjects[name] = document
+
+    def publish(self, type: str, document: dict[str, Any]) -> None:
+        """This process's present state of that type; the latest is told."""
+        self._values[type] = document
+
+    def take(self, instance: str) -> Message:
+        """Everything so far, as a message; the buffer is empty then."""
+        tallies, self._tallies, self._keys = self._tallies, {}, {}
+        samples, self._samples = self._samples, []
+        subjects, self._subjects = self._subjects, {}
+        values, self._values = self._values, {}
+        return Message(
+            instance,
+            tallies,
+            samples,
+            [Subject(*name, document) for name, document in subjects.items()],
+            values,
+        )
+
+    def _tally(self, type: str, key: str) -> Tally:
+        name = Name(type, key[:LONGEST_KEY])
+        tally = self._tallies.get(name)
+        if tally is not None:
+            return tally
+        known = self._keys.get(type, 0)
+        if known >= MOST_KEYS:
+            return self._tallies.setdefault(Name(type, OTHER), Tally())
+        self._keys[type] = known + 1
+        return self._tallies.setdefault(name, Tally())

@@ -1,0 +1,96 @@
+"""One thread a process: it samples what must be asked for, tells what was seen, and digests."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import TYPE_CHECKING, Protocol
+
+from django.db import connections
+
+from cachelayer.remote import Unavailable
+from performance.recording.rescue import rescued, unobserved
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from performance.recording.buffer import Buffer
+    from performance.recording.stream import Stream
+
+logger = logging.getLogger(__name__)
+
+TELL_EVERY = 1.0
+
+
+class Sampler(Protocol):
+    """Something that has to be looked at to be known, as a pool."""
+
+    name: str
+    every: float
+
+    def sample(self) -> None:
+        """Record how it is now."""
+
+
+@dataclass(slots=True)
+class Turn:
+    """When a sampler's turn is next."""
+
+    sampler: Sampler
+    due_at: float = 0.0
+
+    def take(self, now: float) -> None:
+        """Sample, if it is time."""
+        if now >= self.due_at:
+            self.due_at = now + self.sampler.every
+            with rescued(self.sampler.name):
+                self.sampler.sample()
+
+
+@dataclass(slots=True)
+class Observer:
+    """`dropped` counts messages that Valkey did not take."""
+
+    instance: str
+    buffer: Buffer
+    stream: Stream
+    samplers: Sequence[Sampler]
+    dropped: int = 0
+    _stopping: threading.Event = field(default_factory=threading.Event)
+
+    def start(self) -> None:
+        """Begin, in a daemon thread: what it has not told when the process ends is lost."""
+        threading.Thread(target=self._run, name="observer", daemon=True).start()
+
+    def stop(self) -> None:
+        """Tell what there is, once more, and end."""
+        self._stopping.set()
+
+    def tell(self) -> None:
+        """Send what was seen; dropped and counted when Valkey is away."""
+        try:
+            self.stream.append(self.buffer.take(self.instance))
+        except Unavailable:
+            self.dropped += 1
+
+    def _run(self) -> None:
+        turns = [Turn(sampler) for sampler in self.samplers]
+        with unobserved():
+            stopping = False
+            while not stopping:
+                stopping = self._stopping.wait(TELL_EVERY)
+                for turn in turns:
+                    turn.take(monotonic())
+                with rescued("observer"):
+                    self.tell()
+                with rescued("observer"):
+                    give_back_connections()
+
+
+def give_back_connections() -> None:
+    """What a sampler took from a pool goes back; a connection of its own stays, unless it broke."""
+    for connection in connections.all(initialized_only=True):
+        if connection.errors_occurred or connection.settings_dict["OPTIONS"].get("pool"):
+            connection.close()

@@ -1,0 +1,15 @@
+"""What this process records with: one buffer, one governor, one observer once it is started."""
+
+from __future__ import annotations
+
+import os
+
+from performance.conf import performance_settings
+from performance.recording.buffer import Buffer
+from performance.recording.governor import Governor
+
+buffer = Buffer()
+governor = Governor(performance_settings().most_cost)
+
+# A child tells of itself only.
+os.register_at_fork(after_in_child=lambda: buffer.take(""))

@@ -1,0 +1,34 @@
+"""What a request (or a command) has waited for so far, for whoever adds to it on the way."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from time import perf_counter
+
+
+@dataclass(slots=True)
+class Watch:
+    """Milliseconds by what they were spent on; it stands for `weight` of its like.
+
+    Whoever watches one thing in detail keeps its notes in `notes`, by its own name.
+    """
+
+    weight: float = 1.0
+    started: float = field(default_factory=perf_counter)
+    pool: float = 0.0
+    database: float = 0.0
+    cache: float = 0.0
+    render: float = 0.0
+    cpu: float = 0.0
+    lag: float = 0.0
+    queries: int = 0
+    notes: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def elapsed(self) -> float:
+        """Milliseconds since it began."""
+        return (perf_counter() - self.started) * 1000
+
+
+current: ContextVar[Watch | None] = ContextVar("watch", default=None)
