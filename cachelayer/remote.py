@@ -10,6 +10,7 @@ import asyncio
 import itertools
 import logging
 from contextlib import contextmanager
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from redis.exceptions import RedisError, ResponseError
@@ -66,6 +67,14 @@ class Remote:
         self.is_cluster = is_cluster
         self._stats = stats
         self._owed: dict[str, object] = {}
+        self._listeners: list[Callable[[float], object]] = []
+
+    def listen(self, callback: Callable[[float], object]) -> None:
+        """Have it told the seconds that each call took, in whatever waited for it.
+
+        It must not wait, and must not raise.
+        """
+        self._listeners.append(callback)
 
     def call(self, *commands: Command) -> list[Any]:
         """Run commands in one round trip (one a node in a cluster); returns their replies.
@@ -75,6 +84,7 @@ class Remote:
         self._require()
         owed = self._debt() if self._owed else None
         sent = (*owed.commands, *commands) if owed else commands
+        began = perf_counter()
         try:
             client = self._client()
             if len(sent) == 1:
@@ -86,6 +96,8 @@ class Remote:
                 replies = pipeline.execute(raise_on_error=False)
         except LOST as error:
             raise self._lost(error) from None
+        finally:
+            self._tell(began)
         replies = self._answered(replies)
         return self._settled(owed, replies) if owed else replies
 
@@ -94,6 +106,7 @@ class Remote:
         self._require()
         owed = self._debt() if self._owed else None
         sent = (*owed.commands, *commands) if owed else commands
+        began = perf_counter()
         try:
             client = self._async_client()
             if len(sent) == 1:
@@ -106,6 +119,8 @@ class Remote:
         except (*LOST, RuntimeError) as error:
             # RuntimeError is what uvloop raises for a transport that a reset has closed.
             raise self._lost(error) from None
+        finally:
+            self._tell(began)
         replies = self._answered(replies)
         return self._settled(owed, replies) if owed else replies
 
@@ -175,6 +190,10 @@ class Remote:
             yield subscriber
         finally:
             subscriber.close()
+
+    def _tell(self, began: float) -> None:
+        for callback in self._listeners:
+            callback(perf_counter() - began)
 
     def _require(self) -> None:
         if not self.breaker.allow():

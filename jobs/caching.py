@@ -47,7 +47,7 @@ LISTINGS = TieredCache("jobs", LISTED)
 STATISTICS = TieredCache("statistics", COUNTED)
 SCHEMA = TieredCache("schema", CONFIGURATION)
 ROBOTS = TieredCache("robots", ROBOTS_TXT)
-API_KEYS = TieredCache("api-key", KNOWN_KEY)
+API_KEYS = TieredCache("api-key", KNOWN_KEY, version=2)
 
 
 def status_key(client_id: UUID, job_id: UUID) -> str:

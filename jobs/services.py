@@ -15,7 +15,7 @@ from jobs.engine.finished import finished_listener
 from jobs.engine.off_peak import next_off_peak
 from jobs.engine.queue import JobSpec, enqueue
 from jobs.keys import ParsedKey, parse_key
-from jobs.models import ApiKey, Batch, Client, Job, Priority
+from jobs.models import QUEUE, ApiKey, Batch, Client, Job, Pause, Priority, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,8 +31,8 @@ def create_client(*, owner: User, name: str) -> Client:
     return Client.objects.create(owner=owner, name=name)
 
 
-def install_key(*, client: Client, key: str) -> ApiKey:
-    """Let `key` act for `client`; the same key again changes nothing.
+def install_key(*, client: Client, key: str, scopes: Sequence[str] = (Scope.JOBS,)) -> ApiKey:
+    """Let `key` act for `client` within its scopes; the same key again changes nothing.
 
     Raises ValueError when it is not a well-formed key.
     """
@@ -40,13 +40,13 @@ def install_key(*, client: Client, key: str) -> ApiKey:
     if parsed is None:
         raise ValueError("not an API key")
     stored, _ = ApiKey.objects.get_or_create(
-        id=parsed.id, defaults={"client": client, "digest": parsed.digest}
+        id=parsed.id, defaults={"client": client, "digest": parsed.digest, "scopes": list(scopes)}
     )
     return stored
 
 
 def find_client(key: str) -> Client | None:
-    """The active client that a key acts for, or None when the key is not valid."""
+    """The active client that a key acts for, with the key's scopes; None when it is not valid."""
     parsed = parse_key(key)
     return None if parsed is None else client_behind(parsed)
 
@@ -59,7 +59,11 @@ def client_behind(parsed: ParsedKey) -> Client | None:
     known = caching.API_KEYS.get_or_load(
         (parsed.id, parsed.digest), lambda: _look_up(parsed), tags=(caching.API_KEYS_TAG,)
     )
-    return None if known is None else Client(**known)
+    if known is None:
+        return None
+    client = Client(**known["client"])
+    client.scopes = known["scopes"]
+    return client
 
 
 def _look_up(key: ParsedKey) -> dict[str, Any] | None:
@@ -72,11 +76,14 @@ def _look_up(key: ParsedKey) -> dict[str, Any] | None:
         return None
     client = stored.client
     return {
-        "id": client.id,
-        "owner_id": client.owner_id,
-        "name": client.name,
-        "is_active": client.is_active,
-        "created_at": client.created_at,
+        "scopes": stored.scopes,
+        "client": {
+            "id": client.id,
+            "owner_id": client.owner_id,
+            "name": client.name,
+            "is_active": client.is_active,
+            "created_at": client.created_at,
+        },
     }
 
 
@@ -163,3 +170,20 @@ def wait_until_terminal(*, client: Client, job_id: UUID, seconds: float) -> Job:
             connection.close()
             ended.wait(remaining)
     return job
+
+
+def pause_queue(*, by: int | None, reason: str) -> bool:
+    """Let no job be claimed from now on; what runs finishes. False when it was so already."""
+    _, is_new = Pause.objects.get_or_create(
+        queue=QUEUE, defaults={"began_at": timezone.now(), "by_id": by, "reason": reason}
+    )
+    return is_new
+
+
+def resume_queue() -> bool:
+    """Let jobs be claimed again, at once. False when they were all the time."""
+    with transaction.atomic():
+        ended, _ = Pause.objects.filter(queue=QUEUE).delete()
+        with connection.cursor() as cursor:
+            cursor.execute(statements.WAKE)
+    return ended > 0

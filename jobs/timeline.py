@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.utils import timezone
 
 from jobs.conf import job_settings
-from jobs.models import Attempt, Domain, Hold, Job, State
+from jobs.models import Attempt, Domain, Hold, Job, Pause, State
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -93,12 +93,19 @@ def ended(attempt: Attempt) -> Event:
 def waits_for(job: Job) -> dict[str, Any] | None:
     """What keeps a queued job from running now; None when it is not queued.
 
-    `reason` is scheduled, retry, off_peak, domain, quota or workers; `until` a moment, if known.
+    `reason` is scheduled, retry, off_peak, paused, domain, quota or workers; `until` a moment, if
+    known.
     """
     if job.state != State.QUEUED:
         return None
     if job.hold != Hold.NONE:
         return {"reason": job.hold, "until": job.run_at}
+    if Pause.objects.exists():
+        return {"reason": "paused", "until": None}
+    return _waits_for_others(job)
+
+
+def _waits_for_others(job: Job) -> dict[str, Any]:
     domain = Domain.objects.filter(host=job.host).first()
     if domain and domain.next_at > timezone.now():
         return {"reason": "domain", "until": domain.next_at}

@@ -61,6 +61,7 @@ class Act:
     """Something to do with rows; `done` is how messages say that it was, as in "3 cancelled".
 
     `applies` tells on whose page there is a button. What `run` gets may have changed since then.
+    `also` are further permissions that it takes.
     """
 
     name: str
@@ -69,6 +70,11 @@ class Act:
     permission: str
     run: Callable[[HttpRequest, Sequence[Any]], Outcome]
     applies: Callable[[Any], bool] = everywhere
+    also: tuple[str, ...] = ()
+
+    def is_allowed(self, request: HttpRequest) -> bool:
+        """Whether the user may do it."""
+        return all(request.user.has_perm(one) for one in (self.permission, *self.also))
 
 
 def perform(act: Act, request: HttpRequest, rows: QuerySet[Any]) -> HttpResponse | None:

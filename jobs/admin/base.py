@@ -125,7 +125,7 @@ class JobsAdmin(ModelAdmin):
         return reverse(name, args=(row.pk, *arguments))
 
     def _allowed(self, request: HttpRequest) -> list[Act]:
-        return [act for act in self.acts if request.user.has_perm(act.permission)]
+        return [act for act in self.acts if act.is_allowed(request)]
 
     def _buttons(self, request: HttpRequest, row: Model) -> list[dict[str, str]]:
         return [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
@@ -12,7 +13,7 @@ from jobs.admin.acts import Act, Outcome
 from jobs.admin.base import JobsAdmin, ReadOnly, ReadOnlyInline, list_of
 from jobs.admin.columns import client
 from jobs.keys import generate_key
-from jobs.models import ApiKey, Client
+from jobs.models import ApiKey, Client, Scope
 from jobs.services import install_key
 
 if TYPE_CHECKING:
@@ -20,24 +21,34 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest
 
-KEY_FIELDS = ("id", "created_at", "revoked_at")
+KEY_FIELDS = ("id", "scopes", "created_at", "revoked_at")
 
 
-def create_key(request: HttpRequest, clients: Sequence[Client]) -> Outcome:
+def create_key(
+    request: HttpRequest, clients: Sequence[Client], scopes: Sequence[str] = (Scope.JOBS,)
+) -> Outcome:
     """A key for one client, shown on the page that answers and nowhere else."""
     if len(clients) != 1:
         return Outcome()
     key = generate_key()
-    stored = install_key(client=clients[0], key=key)
+    stored = install_key(client=clients[0], key=key, scopes=scopes)
     context = admin.site.each_context(request) | {
         "title": "A new API key",
         "opts": Client._meta,
         "client": clients[0],
         "key": key,
+        "opens": [Scope(scope).label for scope in scopes],
     }
     response = TemplateResponse(request, "admin/jobs/client/new_key.html", context)
     response.headers["Cache-Control"] = "no-store"
-    return Outcome([(clients[0], f"Created the key {stored.id}.")], response=response)
+    told = f"Created the key {stored.id} for {', '.join(scopes)}."
+    return Outcome([(clients[0], told)], response=response)
+
+
+def key_act(name: str, label: str, scopes: tuple[str, ...], *also: str) -> Act:
+    """A button that creates a key with these scopes, for whoever may give them."""
+    run = partial(create_key, scopes=scopes)
+    return Act(name, label, "key created", "jobs.add_apikey", run, also=also)
 
 
 def revoke(_request: HttpRequest, keys: Sequence[ApiKey]) -> Outcome:
@@ -76,7 +87,22 @@ class KeyInline(ReadOnlyInline):
 class ClientAdmin(JobsAdmin):
     """Tenants of the API. They are never deleted here: their jobs would go with them."""
 
-    acts = (Act("create-key", "Create key", "key created", "jobs.add_apikey", create_key),)
+    # Nobody gives what they do not have.
+    acts = (
+        key_act("create-key", "Create key", (Scope.JOBS,)),
+        key_act(
+            "create-monitoring-key",
+            "Create monitoring key",
+            (Scope.READ,),
+            "performance.view_console",
+        ),
+        key_act(
+            "create-operator-key",
+            "Create operator key",
+            (Scope.READ, Scope.OPTIMIZE),
+            *("performance.view_console", "performance.use_console"),
+        ),
+    )
     list_display = (
         *("name", "owner", "is_active", "max_running", "max_results", "ignores_robots", jobs),
     )
@@ -118,9 +144,9 @@ class ApiKeyAdmin(ReadOnly):
             lambda key: key.revoked_at is None,
         ),
     )
-    list_display = ("id", "client", "created_at", "revoked_at")
+    list_display = ("id", "client", "scopes", "created_at", "revoked_at")
     list_select_related = ("client",)
     ordering = ("-created_at", "-id")
     search_fields = ("id__exact", "client__name__exact")
     search_help_text = "A key's id, which is its second part, or its client's name."
-    shows = ("id", client, "created_at", "revoked_at")
+    shows = ("id", client, "scopes", "created_at", "revoked_at")

@@ -31,6 +31,7 @@ REASONS = {
     "scheduled": "its time",
     "retry": "another attempt",
     "off_peak": "off-peak hours",
+    "paused": "staff to resume the queue, which is paused",
     "domain": "its host, which is scraped gently",
     "quota": "other jobs of its client",
     "workers": "a free worker",

@@ -63,7 +63,7 @@ class JobPage(BaseModel):
 class Waiting(BaseModel):
     """What keeps a queued job from running."""
 
-    reason: Literal["scheduled", "retry", "off_peak", "domain", "quota", "workers"]
+    reason: Literal["scheduled", "retry", "off_peak", "paused", "domain", "quota", "workers"]
     until: datetime | None
 
 

@@ -1,4 +1,4 @@
-"""Who is calling: `Authorization: Bearer <API key>`."""
+"""Who is calling, and what for: `Authorization: Bearer <API key>`, and the key's scopes."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
 from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.permissions import BasePermission
 
-from jobs.models import Client
+from jobs.api.errors import MissingScope
+from jobs.models import Client, Scope
 from jobs.services import find_client
 
 if TYPE_CHECKING:
     from rest_framework.request import Request
+    from rest_framework.views import APIView
 
 
 def client_of(request: Request) -> Client:
@@ -38,6 +41,23 @@ class BearerAuthentication(BaseAuthentication):
     def authenticate_header(self, request: Request) -> str:
         """What a 401 answers in WWW-Authenticate."""
         return "Bearer"
+
+
+class HasScope(BasePermission):
+    """The key has the scope that the view names as `scope`; views that name none are of jobs."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        """False without a key. Raises MissingScope."""
+        client = request.auth
+        if not isinstance(client, Client):
+            return False
+        scope = getattr(view, "scope", Scope.JOBS)
+        if scope not in client.scopes:
+            raise MissingScope(
+                f"This key lacks the scope {scope}. Staff give scopes when they make a key.",
+                scope=scope,
+            )
+        return True
 
 
 class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]

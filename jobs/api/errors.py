@@ -33,6 +33,13 @@ class Problem(exceptions.APIException):
         self.members = members
 
 
+class MissingScope(Problem):
+    """The key is valid, and does not open this."""
+
+    status_code = 403
+    default_code = "missing_scope"
+
+
 class MalformedBody(Problem):
     """The body cannot be read as JSON."""
 

@@ -19,6 +19,7 @@ from django.db.models.functions import Now
 
 from jobs.engine import schedules, sweeps
 from jobs.models import Duty
+from jobs.signals import duty_began, duty_ended
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,6 +99,7 @@ def run(duty: DutySpec, *, now: datetime, worker: str, budget: float = BUDGET) -
     cannot be written down.
     """
     deadline = time.monotonic() + budget
+    duty_began.send(DutySpec, duty=duty.name)
     try:
         while piece(duty, now=now, worker=worker) and time.monotonic() < deadline:
             pass
@@ -108,6 +110,8 @@ def run(duty: DutySpec, *, now: datetime, worker: str, budget: float = BUDGET) -
         Duty.objects.filter(name=duty.name).update(
             next_at=again, last_run_at=now, worker=worker, error=str(error)
         )
+    finally:
+        duty_ended.send(DutySpec, duty=duty.name)
 
 
 def piece(duty: DutySpec, *, now: datetime, worker: str) -> bool:

@@ -98,8 +98,8 @@ class Pipeline:
         try:
             released = Outcome(claim, "released")
             outcome = released if self._releasing else await self._outcome(claim)
-            if outcome is not None:
-                await self.batcher.commit(outcome)
+            if outcome is not None and not await self.batcher.commit(outcome):
+                outcome = None
             attempt_ended.send(Pipeline, claim=claim, outcome=outcome)
         finally:
             del self.live[claim.engine_id]

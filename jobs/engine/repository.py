@@ -2,8 +2,8 @@
 
 PgQueuer would pick rows of its own table by priority and forget them by id alone, so a worker that
 was paused could end a run that another worker has taken over. Here PostgreSQL shares the jobs out
-(`jobs_claim`, migration 0006), each with a fresh token, and only the fenced commit (`batcher.py`)
-ends a run.
+(`jobs_claim`, migrations 0006 and 0011), each with a fresh token, and only the fenced commit
+(`batcher.py`) ends a run.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 PgQueuer's table `pgqueuer` holds the leases: a row for each running job, whose `dedupe_key` is the
 job's id. What PostgreSQL does by itself, `jobs_claim` and what follows a job's end, stands in
-migration 0006.
+migrations 0006 and 0011.
 """
 
 from __future__ import annotations
@@ -11,6 +11,14 @@ ENTRYPOINT = "scrape"
 FINISHED_CHANNEL = "jobs_finished"
 # PgQueuer's own: idle workers look for jobs when they hear this.
 QUEUED_CHANNEL = "ch_pgqueuer"
+
+# The worker's loop asks for jobs when it hears this.
+WAKE = f"""
+SELECT pg_notify('{QUEUED_CHANNEL}', json_build_object(
+    'channel', '{QUEUED_CHANNEL}', 'operation', 'insert', 'sent_at', now(),
+    'table', 'pgqueuer', 'type', 'table_changed_event'
+)::text)
+"""
 
 # One JSON array of job specs in, one row a job out, in one round trip. psycopg's parameters.
 SUBMIT = f"""
@@ -35,12 +43,7 @@ WITH spec AS (
         schedule, '', '', ''
     FROM spec
     RETURNING created_at
-), told AS (
-    SELECT pg_notify('{QUEUED_CHANNEL}', json_build_object(
-        'channel', '{QUEUED_CHANNEL}', 'operation', 'insert', 'sent_at', now(),
-        'table', 'pgqueuer', 'type', 'table_changed_event'
-    )::text)
-)
+), told AS ({WAKE})
 SELECT created_at FROM accepted, told LIMIT 1
 """  # noqa: S608  constants only
 

@@ -1,6 +1,6 @@
 """The truth, in PostgreSQL."""
 
-from jobs.models.clients import ApiKey, Client
+from jobs.models.clients import ApiKey, Client, Scope
 from jobs.models.domains import Domain
 from jobs.models.duties import Duty
 from jobs.models.idempotency import KeptAnswer
@@ -17,11 +17,13 @@ from jobs.models.jobs import (
     Result,
     State,
 )
+from jobs.models.pauses import QUEUE, Pause
 from jobs.models.schedules import Missed, Schedule
 from jobs.models.webhooks import Delivery, DeliveryAttempt, EventType, WebhookEndpoint
 
 __all__ = [
     "HOST_IN_URL",
+    "QUEUE",
     "TERMINAL",
     "UNSUCCESSFUL",
     "ApiKey",
@@ -37,9 +39,11 @@ __all__ = [
     "Job",
     "KeptAnswer",
     "Missed",
+    "Pause",
     "Priority",
     "Result",
     "Schedule",
+    "Scope",
     "State",
     "WebhookEndpoint",
     "first_id_at",

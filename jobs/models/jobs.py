@@ -19,7 +19,9 @@ class Batch(models.Model):
     """Jobs that were submitted together."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    client = models.ForeignKey(Client, on_delete=models.CASCADE, related_name="batches")
+    client = models.ForeignKey(
+        Client, on_delete=models.CASCADE, related_name="batches", db_index=False
+    )
     total = models.PositiveIntegerField()
     ended = models.PositiveIntegerField(
         default=0, editable=False, help_text="Jobs that have ended; counted by PostgreSQL."

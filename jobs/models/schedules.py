@@ -22,7 +22,9 @@ class Schedule(models.Model):
     """A cron expression and the job that it submits."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    client = models.ForeignKey(Client, on_delete=models.CASCADE, related_name="schedules")
+    client = models.ForeignKey(
+        Client, on_delete=models.CASCADE, related_name="schedules", db_index=False
+    )
     name = models.CharField(max_length=100)
     cron = models.CharField(max_length=100)
     timezone = models.CharField(max_length=64, default="UTC")

@@ -93,7 +93,9 @@ class Delivery(models.Model):
 class DeliveryAttempt(models.Model):
     """One try to deliver."""
 
-    delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="log")
+    delivery = models.ForeignKey(
+        Delivery, on_delete=models.CASCADE, related_name="log", db_index=False
+    )
     number = models.PositiveSmallIntegerField()
     at = models.DateTimeField()
     milliseconds = models.FloatField()

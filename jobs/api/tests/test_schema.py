@@ -34,6 +34,10 @@ def test_every_operation_is_documented(schema):
         *("register_webhook", "list_webhooks", "get_webhook", "change_webhook", "delete_webhook"),
         *("rotate_webhook_secret", "list_webhook_deliveries", "get_webhook_delivery"),
         "replay_webhook_delivery",
+        *("get_performance_monitor", "get_performance_stats", "get_performance_bottlenecks"),
+        *("get_performance_slow_queries", "get_performance_pools", "get_performance_n_plus_one"),
+        *("get_performance_alerts", "get_performance_action"),
+        *("optimize_database", "optimize_caching"),
     }
 
 
