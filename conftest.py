@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
+# What a process records would turn up in the tests of the console, which use the same database.
+UNWATCHED = {"PERFORMANCE_ENABLED": "false"}
+
 
 @pytest.fixture
 def tenant(db: None) -> Tenant:
@@ -55,7 +58,7 @@ def start_worker(site: str, database_url: str) -> Callable[..., Service]:
             DATABASE_URL=database_url,
             PROCESS_ROLE="worker",
             FETCH_ALLOWED_ADDRESSES=urlsplit(site).netloc,
-            **environment,
+            **UNWATCHED | environment,
         )
         service.wait_for("ready")
         return service
@@ -77,7 +80,11 @@ def start_web(database_url: str) -> Callable[..., AbstractContextManager[str]]:
 
     @contextmanager
     def start(**environment: str) -> Iterator[str]:
-        defaults = {"DATABASE_URL": database_url, "DB_POOL_SIZE": "2", "WEB_CONCURRENCY": "1"}
+        defaults = UNWATCHED | {
+            "DATABASE_URL": database_url,
+            "DB_POOL_SIZE": "2",
+            "WEB_CONCURRENCY": "1",
+        }
         service = Service(
             ["-m", "gunicorn", "-c", "python:scraper_site.gunicorn_conf", "--bind", "127.0.0.1:0"],
             **defaults | environment,

@@ -40,10 +40,18 @@ def percentile(histogram: Histogram, share: float) -> float:
     return 0.0
 
 
+def add(into: Histogram, other: Histogram) -> None:
+    """Take in another one."""
+    if not into:
+        into.update(other)
+        return
+    for place, count in other.items():
+        into[place] = into.get(place, 0) + count
+
+
 def merged(histograms: list[Histogram]) -> Histogram:
     """All of them as one."""
     found: Histogram = {}
     for histogram in histograms:
-        for place, count in histogram.items():
-            found[place] = found.get(place, 0) + count
+        add(found, histogram)
     return found

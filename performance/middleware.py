@@ -5,7 +5,8 @@ from __future__ import annotations
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from performance.recorders import requests
+from performance.recorders import nplusone, requests
+from performance.recording.cpu import charged
 from performance.recording.process import governor
 from performance.recording.rescue import rescued, unobserved
 from performance.recording.watch import Watch, current
@@ -14,9 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from django.http import HttpRequest, HttpResponse
+    from django.template.response import SimpleTemplateResponse
 
 # The console does not watch itself.
-OURS = "/admin/performance/"
+OURS = ("/admin/performance/", "/api/v1/performance/")
 
 
 class RequestsMiddleware:
@@ -31,23 +33,32 @@ class RequestsMiddleware:
         if request.path.startswith(OURS):
             with unobserved():
                 return self._get_response(request)
-        weight = governor.weight()
-        if not weight:
-            began = perf_counter()
-            response = self._get_response(request)
-            with rescued(requests.NAME):
-                requests.record(request, response, (perf_counter() - began) * 1000)
-            return response
-        return self._watched(request, Watch(weight))
-
-    def _watched(self, request: HttpRequest, watch: Watch) -> HttpResponse:
+        watch = Watch(governor.weight(), request)
         token = current.set(watch)
         try:
-            response = self._get_response(request)
+            with charged(watch):
+                response = self._get_response(request)
         finally:
             current.reset(token)
-        elapsed = watch.elapsed
-        with rescued(requests.NAME), governor.measured():
+        ended, elapsed = perf_counter(), watch.elapsed
+        with rescued(requests.NAME):
             view = requests.record(request, response, elapsed)
-            requests.record_parts(request, response, view, elapsed, watch)
+            if watch.weight:
+                requests.record_parts(request, response, view, elapsed, watch)
+                nplusone.record(view, watch)
+        governor.spent += perf_counter() - ended
+        return response
+
+    def process_template_response(
+        self, _request: HttpRequest, response: SimpleTemplateResponse
+    ) -> SimpleTemplateResponse:
+        """Time the turning of an answer into bytes, which Django does after this."""
+        watch = current.get()
+        if watch is not None and watch.weight:
+            began = perf_counter()
+
+            def rendered(_response: object) -> None:
+                watch.render += (perf_counter() - began) * 1000
+
+            response.add_post_render_callback(rendered)
         return response

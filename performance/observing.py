@@ -2,24 +2,57 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from functools import cache
 from time import time
 from typing import TYPE_CHECKING
 
+from django.core import checks
+from django.utils import timezone
+
 from cachelayer.conf import cache_settings
 from cachelayer.layer import cache_layer
-from jobs.signals import worker_started
+from jobs.signals import attempt_ended, worker_started, worker_stopped
+from performance.alerts.checking import alert_rules
+from performance.alerts.sampling import AlertsSampler, NoticesSampler
+from performance.analysis.bottlenecks.sampler import BottlenecksSampler
+from performance.analysis.findings import FindingsSampler
 from performance.conf import performance_settings
+from performance.metrics.publishing import publish
+from performance.models import Deploy
+from performance.profiling.sampler import CapturesSampler
+from performance.recorders import duties, errors, leaks, queries, queue
+from performance.recorders.cache import CacheSampler
+from performance.recorders.checks import ChecksSampler
+from performance.recorders.fetches import Fetches
+from performance.recorders.growth import GrowthFinder
+from performance.recorders.lag import LagSampler
+from performance.recorders.memory import MemorySampler
+from performance.recorders.pools import PoolSampler
+from performance.recorders.queue import QueueSampler
+from performance.recorders.sampling import SamplingSampler
+from performance.recorders.statements import StatementsSampler
+from performance.recorders.workers import WorkerSampler
 from performance.recording.observer import Observer
 from performance.recording.process import buffer, governor
 from performance.recording.rescue import failures, rescued
 from performance.recording.stream import Stream
+from performance.revision import revision
 from performance.storage.digest import MOST_MESSAGES, Digest
+from performance.storage.trimming import trim
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import asyncpg
+
+    from jobs.engine.pipeline import Pipeline
+    from jobs.engine.worker import Worker
     from performance.recording.observer import Sampler
+
+logger = logging.getLogger(__name__)
 
 # Workers digest; web processes only see to it that it goes on without any.
 DIGEST_EVERY = {"worker": 5.0}
@@ -48,20 +81,37 @@ class DigestSampler:
             pass
 
 
+class TrimSampler:
+    """Takes its turn at removing what is old."""
+
+    name = "trim"
+    every = 60.0
+
+    def sample(self) -> None:
+        """Remove some of it: what is left then is removed a minute later."""
+        trim(timezone.now())
+
+
 class ProcessSampler:
     """Who this process is, and what watching it costs."""
 
     name = "process"
     every = 2.0
 
-    def __init__(self, observer: Observer, role: str) -> None:
-        """It tells of its own observer too."""
+    def __init__(self, observer: Observer, role: str, metrics_port: int) -> None:
+        """It tells of its own observer too, and where its metrics are."""
         self._observer = observer
+        self._metrics_port = metrics_port
         self._role = role
         self._started = time()
+        self._is_marked = False
 
     def sample(self) -> None:
         """Publish it."""
+        if not self._is_marked:
+            # The first process of a new revision marks the deploy.
+            Deploy.objects.get_or_create(revision=revision(), defaults={"seen_at": timezone.now()})
+            self._is_marked = True
         governor.adjust()
         buffer.publish(
             self.name,
@@ -69,7 +119,9 @@ class ProcessSampler:
                 "role": self._role,
                 "pid": os.getpid(),
                 "started": self._started,
+                "revision": revision(),
                 "python": sys.version.split()[0],
+                "metrics_port": self._metrics_port,
                 "cost": governor.share,
                 "rate": governor.rate,
                 "dropped": self._observer.dropped,
@@ -80,22 +132,67 @@ class ProcessSampler:
 
 def connect() -> None:
     """Have every recorder told of what it records, and watch workers as soon as they are ready."""
+    checks.register(alert_rules)
     if performance_settings().enabled:
+        duties.connect()
+        errors.connect()
+        leaks.connect()
+        queries.connect()
         worker_started.connect(_watch_worker, dispatch_uid="performance.observing")
 
 
-def _watch_worker(**_: object) -> None:
+def _watch_worker(worker: Worker, pipeline: Pipeline, pool: asyncpg.Pool, **_: object) -> None:
     with rescued("observer"):
-        start("worker")
+        itself, fetches = WorkerSampler(worker, pipeline), Fetches()
+        observer = start("worker", pool, itself, fetches, report=worker.report)
+        if observer is None:
+            return
+        attempt_ended.connect(queue.ended, weak=False)
+        attempt_ended.connect(fetches.ended, weak=False)
+
+        def last_words(**_: object) -> None:
+            with rescued("observer"):
+                itself.stopped()
+                fetches.sample()
+                observer.stop()
+                observer.tell()
+
+        worker_stopped.connect(last_words, weak=False)
 
 
-def start(role: str) -> Observer | None:
-    """Watch this process from now on; None when PERFORMANCE_ENABLED says no."""
+def start(
+    role: str,
+    pool: asyncpg.Pool | None = None,
+    *more: Sampler,
+    report: Callable[[str], None] = logger.info,
+) -> Observer | None:
+    """Watch this process from now on; None when PERFORMANCE_ENABLED says no.
+
+    `pool` is the worker's own; `more` are samplers of what only it has; `report` is where it says
+    who it is.
+    """
     settings = performance_settings()
     if not settings.enabled:
         return None
-    samplers: list[Sampler] = []
+    # First: the others may have to wait for a connection, and it tells why.
+    samplers: list[Sampler] = [PoolSampler(role, pool)]
     observer = Observer(settings.instance, buffer, stream(), samplers)
-    samplers += [ProcessSampler(observer, role), DigestSampler(role)]
+    port = 0
+    with rescued("metrics"):
+        port = publish(observer, samplers, role, report)
+    samplers += [ProcessSampler(observer, role, port), ChecksSampler(role), DigestSampler(role)]
+    samplers += [QueueSampler(), CacheSampler(cache_layer()), *more]
+    samplers += [FindingsSampler(), BottlenecksSampler(), StatementsSampler(), TrimSampler()]
+    samplers += [AlertsSampler(), NoticesSampler(role)]
+    samplers += [SamplingSampler(cache_layer().remote, governor), *_own_samplers(role)]
     observer.start()
     return observer
+
+
+def _own_samplers(role: str) -> list[Sampler]:
+    """Those that look at the process itself; made in the thread that serves."""
+    lag = LagSampler(role)
+    lag.start()
+    key = f"{cache_settings().prefix}:performance:tracing"
+    finder = GrowthFinder(cache_layer().remote, key, governor, performance_settings().memory_slope)
+    return [lag, MemorySampler(role, finder), CapturesSampler()]

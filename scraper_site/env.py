@@ -6,8 +6,9 @@ written from this class by `manage.py configuration`.
 
 from __future__ import annotations
 
+import json
 from functools import cache
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
@@ -24,6 +25,15 @@ def _split(value: object) -> object:
     return value
 
 
+def _decode(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise ValueError("not JSON") from None
+
+
 def _known_zone(name: str) -> str:
     if name not in available_timezones():
         raise ValueError("not an IANA time zone, as `Europe/Berlin` is")
@@ -31,6 +41,7 @@ def _known_zone(name: str) -> str:
 
 
 CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Changes = Annotated[dict[str, dict[str, Any]], NoDecode, BeforeValidator(_decode)]
 TimeZone = Annotated[str, AfterValidator(_known_zone)]
 
 
@@ -208,14 +219,54 @@ class Environment(BaseSettings):
         description="Days that a job is kept with its attempts after it has ended; 0 is for ever.",
     )
 
+    revision: str = Field(
+        default="",
+        max_length=100,
+        description="Which code this is, for the console's deploy markers; empty: git is asked.",
+    )
     performance_enabled: bool = Field(
         default=True, description="Record what the performance console shows."
+    )
+    metrics_port: int = Field(
+        default=9100,
+        ge=0,
+        le=65_535,
+        description=(
+            "Where all web processes tell Prometheus `/metrics`; each worker takes the first port"
+            " after it that is free. 0 is nowhere."
+        ),
     )
     performance_most_cost: float = Field(
         default=0.05,
         gt=0,
         le=1,
         description="Share of a process's work that watching it may take; then less is looked at.",
+    )
+    alert_rules: Changes = Field(
+        default={},
+        description=(
+            'Changes of alert rules as JSON, as `{"queue_age": {"threshold": 1800}}`: `enabled`,'
+            " `threshold`, `severity` (`page`, `ticket`), `holds_for`."
+        ),
+    )
+    public_url: str = Field(
+        default="",
+        pattern=r"^(https?://[^\s?#]+)?$",
+        description="Where people reach this service, as `https://host`, for links in alerts.",
+    )
+    email_host: str = Field(
+        default="", description="The mail server that alerts are sent by; empty: no mails."
+    )
+    email_port: int = Field(default=587, ge=1, le=65_535, description="Its port.")
+    email_user: str = Field(default="", description="Its user; empty: no login.")
+    email_password: SecretStr = Field(default=SecretStr(""), description="The user's password.")
+    email_security: Literal["starttls", "tls", "none"] = Field(
+        default="starttls", description="How the connection to it is encrypted."
+    )
+    email_from: str = Field(
+        default="alerts@localhost",
+        pattern=r"^[^@\s]+@[^@\s]+$",
+        description="The sender of mails.",
     )
 
 

@@ -10,6 +10,7 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from gunicorn.arbiter import Arbiter
     from gunicorn.workers.base import Worker
 
 os.environ["PROCESS_ROLE"] = "web"
@@ -29,6 +30,48 @@ errorlog = "-"
 control_socket_disable = True
 
 
+def on_starting(server: Arbiter) -> None:
+    """Give all web processes one place for their metrics, before there are any."""
+    from performance.metrics.directory import VARIABLE, make_directory, place
+
+    server.metrics = None
+    if not (environment().performance_enabled and environment().metrics_port):
+        return
+    try:
+        directory = make_directory(place())
+    except OSError as error:
+        server.log.warning("no metrics: they cannot be kept anywhere: %s", error)
+        return
+    os.environ[VARIABLE] = str(directory)
+    from performance.metrics.master import Master
+
+    server.metrics = Master(directory, environment().bind_host, environment().metrics_port)
+
+
+def when_ready(server: Arbiter) -> None:
+    """Answer for them."""
+    if server.metrics:
+        server.metrics.start(server.log.info)
+
+
+def pre_fork(server: Arbiter, worker: Worker) -> None:
+    """See to it that a web process finds where its metrics go."""
+    if server.metrics:
+        server.metrics.prepare()
+
+
+def child_exit(server: Arbiter, worker: Worker) -> None:
+    """What a web process has counted outlives it; its state does not."""
+    if server.metrics:
+        server.metrics.ended(worker.pid)
+
+
+def on_exit(server: Arbiter) -> None:
+    """Leave no metrics behind."""
+    if server.metrics:
+        server.metrics.stop()
+
+
 def post_worker_init(worker: Worker) -> None:
     """Refuse to serve when psycopg would block the whole hub on every query; warm the cache."""
     import psycopg.waiting
@@ -40,8 +83,15 @@ def post_worker_init(worker: Worker) -> None:
         worker.log.error("psycopg was imported before gevent patched the sockets")
         raise SystemExit(4)
     warm_at_start()
-    start("web")
+    # First, so that this collection counts as nobody's pause.
     freeze()
+    worker.observer = start("web")
+
+
+def worker_exit(server: Arbiter, worker: Worker) -> None:
+    """Tell what was seen since it was last told."""
+    if observer := getattr(worker, "observer", None):
+        observer.finish()
 
 
 def freeze() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "django_htmx",
+    "silk",
     "scraper_site",
     "performance",
     "jobs",
@@ -39,6 +41,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "scraper_site.health.HealthMiddleware",
     "performance.middleware.RequestsMiddleware",
+    "performance.profiling.requests.CapturesMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -165,7 +168,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["jobs.api.auth.BearerAuthentication"],
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PERMISSION_CLASSES": ["jobs.api.auth.HasScope"],
     "DEFAULT_RENDERER_CLASSES": ["jobs.api.renderers.ORJSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["jobs.api.parsers.JSONBodyParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
@@ -202,7 +205,36 @@ LOGGING = {
 PERFORMANCE: dict[str, Any] = {
     "enabled": env.performance_enabled,
     "most_cost": env.performance_most_cost,
+    "metrics_host": env.bind_host,
+    "metrics_port": env.metrics_port,
+    "revision": env.revision,
+    "alert_rules": env.alert_rules,
+    "mail_from": env.email_from if env.email_host else "",
+    "public_url": env.public_url,
 }
+
+EMAIL_HOST = env.email_host
+EMAIL_PORT = env.email_port
+EMAIL_HOST_USER = env.email_user
+EMAIL_HOST_PASSWORD = env.email_password.get_secret_value()
+EMAIL_USE_TLS = env.email_security == "starttls"
+EMAIL_USE_SSL = env.email_security == "tls"
+# Nobody waits for a mail server for long: what did not work is tried again.
+EMAIL_TIMEOUT = 10
+
+# django-silk keeps and shows the requests that somebody had captured (`performance.profiling`). Its
+# own middleware, should anybody add it, records nothing.
+LOGIN_URL = "admin:login"
+SILKY_MIDDLEWARE_CLASS = "performance.profiling.requests.CapturesMiddleware"
+SILKY_AUTHENTICATION = True
+SILKY_AUTHORISATION = True
+SILKY_PERMISSIONS = attrgetter("is_superuser")
+SILKY_INTERCEPT_PERCENT = 0
+SILKY_PYTHON_PROFILER = False
+SILKY_ANALYZE_QUERIES = False
+SILKY_MAX_REQUEST_BODY_SIZE = 0
+SILKY_MAX_RESPONSE_BODY_SIZE = 0
+SILKY_MAX_RECORDED_REQUESTS_CHECK_PERCENT = 0
 
 JOBS: dict[str, Any] = {
     "default_timeout": env.http_timeout,

@@ -20,6 +20,7 @@ from rich.console import Console
 
 from scraper_site.credentials import Credentials, CredentialsError, ensure_credentials
 from scraper_site.embedded import EngineError, Engines
+from scraper_site.env import environment
 from scraper_site.first_scrape import (
     DEADLINE,
     FirstScrape,
@@ -77,6 +78,8 @@ class Stack:
         self._workers = [f"worker-{number}" for number in range(1, options.workers + 1)]
         self._output = Output(stream, ["up", "postgres", "valkey", "site", "web", *self._workers])
         self._supervisor = Supervisor(self._output.line)
+        wanted = environment().metrics_port
+        self._metrics_port = choose_port(wanted, taken=options.port) if wanted else 0
 
     def run(self) -> bool:
         """Start everything, scrape once, serve until interrupted (unless `once`).
@@ -162,6 +165,7 @@ class Stack:
         allowed = [os.environ.get("FETCH_ALLOWED_ADDRESSES", ""), site]
         return os.environ | {
             "FETCH_ALLOWED_ADDRESSES": ",".join(filter(None, allowed)),
+            "METRICS_PORT": str(self._metrics_port),
             "PYTHONUNBUFFERED": "1",
         }
 
@@ -186,11 +190,11 @@ class Stack:
             if not scrape.is_right:
                 console.print("These are not the records that the practice site serves.")
             # Wrapped by the terminal, if at all: a key or a command must stay copyable.
-            console.print(summary(credentials), soft_wrap=True, markup=False)
+            console.print(summary(credentials, self._metrics_port), soft_wrap=True, markup=False)
         self._output.block(f"\n{shown.get()}\n")
 
 
-def summary(credentials: Credentials) -> str:
+def summary(credentials: Credentials, metrics_port: int) -> str:
     """Where everything is and how to get in."""
     api = urljoin(credentials.url, "/api/v1/jobs")
     page = urljoin(credentials.site_url, "/")
@@ -201,6 +205,7 @@ def summary(credentials: Credentials) -> str:
         "Admin login": f"{credentials.admin_user} / {credentials.admin_password}",
         "API key": credentials.api_key,
         "Practice site": page,
+        "Metrics": f"http://{HOST}:{metrics_port}/metrics" if metrics_port else "off",
         "Try it": (
             f"curl -H 'Authorization: Bearer {credentials.api_key}' -H 'Content-Type: "
             f'application/json\' -d \'{{"url": "{page}"}}\' {api}'

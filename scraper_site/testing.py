@@ -30,6 +30,7 @@ def set_environment(environ: MutableMapping[str, str]) -> Path | None:
     environ.setdefault("SECRET_KEY", secrets.token_urlsafe(48))
     environ.setdefault("HTTPS", "false")
     environ.setdefault("PROCESS_ROLE", "test")
+    environ.setdefault("METRICS_PORT", "0")
     worker = environ.get("PYTEST_XDIST_WORKER", "")
     if worker:
         number = int(worker.removeprefix("gw")) + 1

@@ -16,9 +16,11 @@ handler404 = "jobs.api.errors.not_found"
 
 urlpatterns = [
     path("", RedirectView.as_view(url="/api/docs/")),
+    path("admin/performance/silk/", include("silk.urls", namespace="silk")),
     path("admin/performance/", include("performance.console.urls", namespace="console")),
     path("admin/", admin.site.urls),
     path("api/v1/", include("jobs.api.urls")),
+    path("api/v1/performance/", include("performance.api.urls")),
     path("api/schema/", SchemaView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
 ]

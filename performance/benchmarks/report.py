@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import subprocess
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from django.db import connection
 from django_redis import get_redis_connection
 from rich.table import Table
+
+from performance.revision import revision
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -83,16 +84,6 @@ class Report:
 def figure(value: float) -> str:
     """A number with as many digits as mean something."""
     return f"{value:,.0f}" if value == int(value) or value >= 100 else f"{value:.2f}"
-
-
-def revision() -> str:
-    """The commit that runs, marked when the files differ from it; `unknown` outside a checkout."""
-    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return done.stdout.strip()
 
 
 def machine() -> dict[str, Any]:

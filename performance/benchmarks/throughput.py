@@ -104,11 +104,11 @@ def bare_rate(site: str, pages: int, concurrency: int, *flags: str) -> float:
     return float(done.stdout)
 
 
-def drain(site: str, jobs: int, concurrency: int) -> Drained:
-    """Submit, start one worker, wait for the end, count."""
+def drain(site: str, jobs: int, concurrency: int, **environment: str) -> Drained:
+    """Submit, start one worker, wait for the end, count; `environment` is the worker's."""
     clear()
     submit(site, jobs)
-    with worker(site, concurrency):
+    with worker(site, concurrency, **environment):
         wait_until_done()
     return drained(jobs)
 
@@ -145,10 +145,11 @@ def submit(site: str, jobs: int) -> None:
 
 
 @contextmanager
-def worker(site: str, concurrency: int) -> Iterator[None]:
+def worker(site: str, concurrency: int, **environment: str) -> Iterator[None]:
     """One worker process, allowed to scrape the practice site; what it cached of that goes too."""
     environment = {
         **os.environ,
+        **environment,
         "PROCESS_ROLE": "worker",
         "FETCH_ALLOWED_ADDRESSES": urlsplit(site).netloc,
         # One site takes it all: counted, but never in the way.

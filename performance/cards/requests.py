@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from performance.cards.lately import counted
 from performance.cards.shapes import Chart, Column, Content, Fact, Health, Level, Line, Row, Table
-from performance.recorders.requests import NAME, PARTS
-from performance.storage.reading import samples, series, sums, top, total
+from performance.recorders.requests import ALL, NAME, PARTS
+from performance.storage.reading import samples, series, top, total
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,21 +53,26 @@ class RequestsCard:
 
     def content(self, scope: Scope) -> Content:
         """The window's requests by view, with the slowest as evidence."""
-        points = series(NAME, scope)
-        whole, failed = total(points), total(series("request.5xx", scope))
+        points = series(ALL, scope)
+        whole, failed = total(points), failures(scope)
         if not whole.count:
             return Content(empty="No requests yet. Send some, and they appear within seconds.")
         return Content(
             health=health(whole, failed),
             facts=facts(whole, failed, scope),
             charts=charts(points, scope),
-            tables=[views(scope), slowest(scope)],
+            tables=[] if scope.is_brief else [views(scope), slowest(scope)],
         )
 
 
-def health(whole: Summary, failed: Summary) -> Health:
+def failures(scope: Scope) -> float:
+    """How many failed on our side."""
+    return sum(count for count, _ in counted(["request.5xx"], scope).values())
+
+
+def health(whole: Summary, failed: float) -> Health:
     """Slow or failing requests, whichever is worse."""
-    share = 100 * failed.count / whole.count
+    share = 100 * failed / whole.count
     if share > MOST_ERRORS:
         return Health(Level.RED, f"{share:.1f} % of requests fail on our side")
     if whole.p95 > SLOW:
@@ -75,7 +81,7 @@ def health(whole: Summary, failed: Summary) -> Health:
     return Health(Level.GREEN, f"19 of 20 requests take less than {max(whole.p95, 1):.0f} ms")
 
 
-def facts(whole: Summary, failed: Summary, scope: Scope) -> list[Fact]:
+def facts(whole: Summary, failed: float, scope: Scope) -> list[Fact]:
     """The numbers of all views together."""
     seconds = scope.period.window.total_seconds()
     return [
@@ -84,7 +90,7 @@ def facts(whole: Summary, failed: Summary, scope: Scope) -> list[Fact]:
         Fact("p50", whole.p50, "ms"),
         Fact("p95", whole.p95, "ms", Level.YELLOW if whole.p95 > SLOW else Level.GREEN),
         Fact("p99", whole.p99, "ms"),
-        Fact("Failed", failed.count, level=Level.RED if failed.count else Level.GREEN),
+        Fact("Failed", failed, level=Level.RED if failed else Level.GREEN),
     ]
 
 
@@ -110,18 +116,17 @@ def charts(points: Sequence[Point], scope: Scope) -> list[Chart]:
 def views(scope: Scope) -> Table:
     """A row a view: what it costs, and what that goes to, on average."""
     lines = top(NAME, scope)
-    keys = [line.key for line in lines]
-    parts = {
-        part: sums(f"{NAME}.{part}", scope, keys) for part in (*PARTS, "queries", "4xx", "5xx")
-    }
+    kinds = [f"{NAME}.{part}" for part in (*PARTS, "queries", "4xx", "5xx")]
+    parts = counted(kinds, scope, [line.key for line in lines])
     seconds = scope.period.window.total_seconds()
 
     def mean(part: str, key: str) -> float | None:
-        count, whole = parts[part].get(key, (0.0, 0.0))
+        count, whole = parts.get((f"{NAME}.{part}", key), (0.0, 0.0))
         return whole / count if count else None
 
     def share(part: str, line: Summary) -> float:
-        return 100 * parts[part].get(line.key, (0.0, 0.0))[0] / line.count
+        count, _ = parts.get((f"{NAME}.{part}", line.key), (0.0, 0.0))
+        return 100 * count / line.count
 
     rows = [
         Row(

@@ -37,12 +37,21 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True)
+class Marker:
+    """Something that happened at a moment, as a deploy."""
+
+    x: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Drawing:
     """A chart ready for its template; the axes' ends as text."""
 
     title: str
     curves: Sequence[Curve]
     slots: Sequence[Slot]
+    markers: Sequence[Marker]
     top: str
     begins: datetime | None
     ends: datetime | None
@@ -51,8 +60,8 @@ class Drawing:
     height: float = HEIGHT
 
 
-def draw(chart: Chart) -> Drawing:
-    """The chart, scaled from zero to its largest value."""
+def draw(chart: Chart, events: Sequence[tuple[datetime, str]] = ()) -> Drawing:
+    """The chart, scaled from zero to its largest value, with what happened meanwhile."""
     largest = max((value for line in chart.lines for value in line.values if value), default=0.0)
     step = WIDTH / max(len(chart.moments), 1)
     return Drawing(
@@ -65,11 +74,24 @@ def draw(chart: Chart) -> Drawing:
             Slot(round(n * step, 2), round(step, 2), _says(chart, n))
             for n in range(len(chart.moments))
         ],
+        _markers(chart, events),
         figure(largest, chart.unit),
         chart.moments[0] if chart.moments else None,
         chart.moments[-1] if chart.moments else None,
         not any(value is not None for line in chart.lines for value in line.values),
     )
+
+
+def _markers(chart: Chart, events: Sequence[tuple[datetime, str]]) -> list[Marker]:
+    if len(chart.moments) < 2:
+        return []
+    first, step = (
+        chart.moments[0],
+        (chart.moments[-1] - chart.moments[0]) / (len(chart.moments) - 1),
+    )
+    whole = step * len(chart.moments)
+    shares = [((at - first) / whole, text) for at, text in events]
+    return [Marker(round(share * WIDTH, 2), text) for share, text in shares if 0 <= share <= 1]
 
 
 def _path(line: Line, step: float, largest: float) -> str:

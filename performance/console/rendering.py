@@ -8,12 +8,15 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from django.db import DatabaseError, connection, transaction
+from django.utils import timezone
 
 from performance.cards.shapes import Content
 from performance.console.drawing import Drawing, draw
+from performance.models import Deploy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from performance.cards.shapes import Card, Column, Row, Table
     from performance.storage.reading import Scope
@@ -73,7 +76,15 @@ class Rendered:
     error: str = ""
 
 
-def rendered(card: Card, scope: Scope, sorting: Sorting) -> Rendered:
+def deploys(scope: Scope) -> list[tuple[datetime, str]]:
+    """When another revision was first seen, within the window."""
+    found = Deploy.objects.filter(seen_at__gt=timezone.now() - scope.period.window)
+    return [(deploy.seen_at, f"deploy of {deploy.revision}") for deploy in found]
+
+
+def rendered(
+    card: Card, scope: Scope, sorting: Sorting, events: Sequence[tuple[datetime, str]]
+) -> Rendered:
     """Read what a card shows; what goes wrong is shown in its place and harms no other card."""
     began = perf_counter()
     content, error = Content(), ""
@@ -90,7 +101,7 @@ def rendered(card: Card, scope: Scope, sorting: Sorting) -> Rendered:
     return Rendered(
         card,
         content,
-        [draw(chart) for chart in content.charts],
+        [draw(chart, events) for chart in content.charts[: 1 if scope.is_brief else None]],
         [sorting.apply(table) for table in content.tables],
         sorting,
         (perf_counter() - began) * 1000,

@@ -10,8 +10,9 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
 
-from performance.console.pages import CARDS, PAGES
-from performance.console.rendering import Sorting, rendered
+from performance.console import overview
+from performance.console.pages import CARDS, OVERVIEW, PAGES
+from performance.console.rendering import Sorting, deploys, rendered
 from performance.storage.periods import PERIODS
 from performance.storage.reading import Scope, values
 
@@ -27,18 +28,29 @@ def page(request: HttpRequest, slug: str = "") -> HttpResponse:
     if slug not in PAGES:
         raise Http404(f"The console has no page {slug!r}.")
     scope, sorting = _scope(request), _sorting(request)
-    chosen = PAGES[slug]
+    chosen, events = PAGES[slug], deploys(scope)
+    is_overview = chosen is OVERVIEW
     context = {
         **admin.site.each_context(request),
-        **_addresses(scope),
+        "scope": scope,
         "title": f"Performance: {chosen.title}",
         "page": chosen,
         "pages": PAGES.values(),
         "periods": PERIODS.values(),
         "instances": values("process"),
-        "cards": [rendered(card, scope, sorting) for card in chosen.cards],
+        "cards": [rendered(card, scope, sorting, events) for card in chosen.cards],
+        "tiles": overview.tiles(scope, events) if is_overview else [],
     }
-    return render(request, "admin/performance/page.html", context)
+    template = "overview.html" if is_overview else "page.html"
+    return render(request, f"admin/performance/{template}", context)
+
+
+def tiles(request: HttpRequest) -> HttpResponse:
+    """All pages in brief, as the overview has them: what its refresh asks for."""
+    _require_permission(request)
+    scope = _scope(request)
+    context = {"scope": scope, "tiles": overview.tiles(scope, deploys(scope))}
+    return render(request, "admin/performance/components/tiles.html", context)
 
 
 def card(request: HttpRequest, name: str) -> HttpResponse:
@@ -47,7 +59,8 @@ def card(request: HttpRequest, name: str) -> HttpResponse:
     if name not in CARDS:
         raise Http404(f"The console has no card {name!r}.")
     scope = _scope(request)
-    context = {**_addresses(scope), "one": rendered(CARDS[name], scope, _sorting(request))}
+    one = rendered(CARDS[name], scope, _sorting(request), deploys(scope))
+    context = {"scope": scope, "one": one}
     return render(request, "admin/performance/components/card.html", context)
 
 
@@ -85,7 +98,3 @@ def _scope(request: HttpRequest) -> Scope:
 
 def _sorting(request: HttpRequest) -> Sorting:
     return Sorting.parse(request.GET.get("sort", ""))
-
-
-def _addresses(scope: Scope) -> dict[str, Any]:
-    return {"scope": scope}

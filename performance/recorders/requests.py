@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from performance.recording.watch import Watch
 
 NAME = "request"
+# Those of all views together: few enough to add up quickly for a chart of all.
+ALL = "request.all"
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 PARTS = ("pool", "database", "cache", "render", "cpu", "lag")
 # Shorter ones are no evidence of anything.
@@ -29,7 +31,8 @@ def record(request: HttpRequest, response: HttpResponse, milliseconds: float) ->
     """Count a request; returns its view."""
     view = view_of(request)
     buffer.record(NAME, view, milliseconds)
-    if response.status_code >= 400:
+    buffer.record(ALL, "", milliseconds)
+    if response.status_code // 100 != 2:
         buffer.count(f"request.{response.status_code // 100}xx", view)
     return view
 

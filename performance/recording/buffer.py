@@ -15,6 +15,8 @@ MOST_SAMPLES = 3
 BAR_STANDS = 300.0
 # Of what is too much for a message, the first is told.
 MOST_SUBJECTS = 500
+# Seconds until what a key stands for is told again: it is forgotten when nobody says it for weeks.
+TOLD_AGAIN_AFTER = 6 * 3600.0
 
 
 class Buffer:
@@ -33,6 +35,7 @@ class Buffer:
         self._bars_until = 0.0
         self._subjects: dict[Name, dict[str, Any]] = {}
         self._described: set[Name] = set()
+        self._described_until = monotonic() + TOLD_AGAIN_AFTER
         self._values: dict[str, dict[str, Any]] = {}
 
     def record(self, type: str, key: str, value: float, weight: float = 1.0) -> None:
@@ -68,11 +71,12 @@ class Buffer:
         return len(largest) < MOST_SAMPLES or value > largest[-1]
 
     def describe(self, type: str, key: str, document: dict[str, Any]) -> None:
-        """Say what a key stands for. It is told once a process; more often costs nothing."""
+        """Say what a key stands for. It is told every few hours; more often costs nothing."""
         name = Name(type, key[:LONGEST_KEY])
-        if name not in self._described and len(self._subjects) < MOST_SUBJECTS:
-            self._described.add(name)
-            self._subjects[name] = document
+        if name in self._described or len(self._subjects) >= MOST_SUBJECTS:
+            return
+        self._described.add(name)
+        self._subjects[name] = document
 
     def publish(self, type: str, document: dict[str, Any]) -> None:
         """This process's present state of that type; the latest is told."""
@@ -83,6 +87,9 @@ class Buffer:
         tallies, self._tallies, self._keys = self._tallies, {}, {}
         samples, self._samples = self._samples, []
         subjects, self._subjects = self._subjects, {}
+        if monotonic() >= self._described_until:
+            self._described = set()
+            self._described_until = monotonic() + TOLD_AGAIN_AFTER
         values, self._values = self._values, {}
         return Message(
             instance,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
+from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from time import monotonic, perf_counter, process_time
-from typing import TYPE_CHECKING
+from time import monotonic, process_time, thread_time
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,6 +15,20 @@ if TYPE_CHECKING:
 LOWEST_RATE = 1 / 64
 # An idle process harms nobody: its cost is measured against this share of a core at least.
 IDLE = 0.1
+# Seconds. What is done once a minute, or at the start, is no reason to look at less.
+WINDOW = 30.0
+# Less than so many seconds at a rate say nothing about whether more would cost too much.
+SETTLED = 8.0
+# With a quarter more it still costs less than the most.
+ENOUGH_LEFT, MORE = 0.75, 1.25
+
+
+class Reading(NamedTuple):
+    """When it was, and the seconds that the process and its recorders had taken by then."""
+
+    at: float
+    cpu: float
+    spent: float
 
 
 @dataclass(slots=True)
@@ -21,25 +36,28 @@ class Governor:
     """`rate` is the share of requests that are looked at in detail; counts are always exact.
 
     Recorders add the seconds they took to `spent`; `share` is what that was of the process's
-    processor time lately.
+    processor time lately. `fixed` is a rate that somebody has set whatever it costs.
     """
 
     most: float
     rate: float = 1.0
     spent: float = 0.0
     share: float = 0.0
-    _spent: float = 0.0
-    _cpu: float = field(default_factory=process_time)
-    _at: float = field(default_factory=monotonic)
+    fixed: float | None = None
+    _readings: deque[Reading] = field(default_factory=deque)
+
+    def __post_init__(self) -> None:
+        """From now on."""
+        self._readings.append(self._read())
 
     @contextmanager
     def measured(self) -> Iterator[None]:
-        """What happens inside is a cost of watching. It must not wait for anything."""
-        began = perf_counter()
+        """What this thread computes inside is a cost of watching. It must not wait in a hub."""
+        began = thread_time()
         try:
             yield
         finally:
-            self.spent += perf_counter() - began
+            self.spent += thread_time() - began
 
     def weight(self) -> float:
         """How many of its like the next request stands for; 0 when it is not looked at."""
@@ -49,11 +67,25 @@ class Governor:
 
     def adjust(self) -> None:
         """Look at less when watching costs too much, at more when it costs little again."""
-        cpu, now = process_time(), monotonic()
-        busy = max(cpu - self._cpu, IDLE * (now - self._at))
-        self.share = (self.spent - self._spent) / busy if busy else 0.0
-        self._spent, self._cpu, self._at = self.spent, cpu, now
-        if self.share > self.most:
-            self.rate = max(self.rate / 2, LOWEST_RATE)
-        elif self.share < self.most / 3:
-            self.rate = min(self.rate * 2, 1.0)
+        now, readings = self._read(), self._readings
+        while len(readings) > 1 and readings[1].at <= now.at - WINDOW:
+            readings.popleft()
+        first = readings[0]
+        readings.append(now)
+        # A window that has only begun counts as a whole one: there is no cheap start.
+        self.share = (now.spent - first.spent) / max(now.cpu - first.cpu, IDLE * WINDOW)
+        if self.fixed is not None:
+            self._look_at(self.fixed)
+        elif self.share > self.most:
+            self._look_at(max(self.rate / 2, LOWEST_RATE))
+        elif self.share < ENOUGH_LEFT * self.most and now.at - first.at >= SETTLED:
+            self.rate = min(self.rate * MORE, 1.0)
+
+    def _look_at(self, rate: float) -> None:
+        if rate != self.rate:
+            # What was seen at another rate says nothing about this one.
+            self.rate = rate
+            self._readings = deque([self._readings[-1]])
+
+    def _read(self) -> Reading:
+        return Reading(monotonic(), process_time(), self.spent)

@@ -14,8 +14,9 @@ from cachelayer.remote import Unavailable
 from performance.recording.rescue import rescued, unobserved
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from performance.entry import Message
     from performance.recording.buffer import Buffer
     from performance.recording.stream import Stream
 
@@ -51,13 +52,14 @@ class Turn:
 
 @dataclass(slots=True)
 class Observer:
-    """`dropped` counts messages that Valkey did not take."""
+    """`dropped` counts messages that Valkey did not take; `listeners` hear each before it."""
 
     instance: str
     buffer: Buffer
     stream: Stream
     samplers: Sequence[Sampler]
     dropped: int = 0
+    listeners: list[Callable[[Message], None]] = field(default_factory=list)
     _stopping: threading.Event = field(default_factory=threading.Event)
 
     def start(self) -> None:
@@ -70,10 +72,19 @@ class Observer:
 
     def tell(self) -> None:
         """Send what was seen; dropped and counted when Valkey is away."""
+        message = self.buffer.take(self.instance)
+        for hear in self.listeners:
+            hear(message)
         try:
-            self.stream.append(self.buffer.take(self.instance))
+            self.stream.append(message)
         except Unavailable:
             self.dropped += 1
+
+    def finish(self) -> None:
+        """End, and tell at once what there is: the process does not wait for the thread."""
+        self.stop()
+        with rescued("observer"), unobserved():
+            self.tell()
 
     def _run(self) -> None:
         turns = [Turn(sampler) for sampler in self.samplers]
@@ -83,10 +94,10 @@ class Observer:
                 stopping = self._stopping.wait(TELL_EVERY)
                 for turn in turns:
                     turn.take(monotonic())
+                    with rescued("observer"):
+                        give_back_connections()
                 with rescued("observer"):
                     self.tell()
-                with rescued("observer"):
-                    give_back_connections()
 
 
 def give_back_connections() -> None:

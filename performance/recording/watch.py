@@ -5,16 +5,22 @@ from __future__ import annotations
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from time import perf_counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
 
 
 @dataclass(slots=True)
 class Watch:
     """Milliseconds by what they were spent on; it stands for `weight` of its like.
 
+    With a weight of 0 the request is counted, but nobody looks at what it does.
     Whoever watches one thing in detail keeps its notes in `notes`, by its own name.
     """
 
     weight: float = 1.0
+    request: HttpRequest | None = None
     started: float = field(default_factory=perf_counter)
     pool: float = 0.0
     database: float = 0.0

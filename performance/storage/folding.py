@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgpack
-import orjson
 
 from performance.entry import Tally
-from performance.storage.periods import PERIODS
+from performance.storage.periods import GRAINS, MINUTE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from performance.entry import Message
     from performance.histogram import Histogram
 
-Row = tuple[Any, ...]
+Row = dict[str, Any]
 
 
 class Told(NamedTuple):
@@ -42,70 +42,105 @@ class Place(NamedTuple):
     key: str
 
 
-def fold(told: Iterable[Told]) -> dict[Place, Tally]:
-    """All tallies, by where they belong: windows of the fleet, the short ones by process too."""
-    found: dict[Place, Tally] = {}
+Tallies = dict[Place, Tally]
+
+
+def fold(told: Iterable[Told]) -> Tallies:
+    """All tallies by minute, of the fleet and of each process."""
+    found: Tallies = {}
     for one in told:
-        for period in PERIODS.values():
-            bucket = period.bucket(one.at)
-            instances = ("", one.message.instance) if period.by_instance else ("",)
-            for (type, key), tally in one.message.tallies.items():
-                for instance in instances:
-                    place = Place(type, period.seconds, instance, bucket, key)
-                    found.setdefault(place, Tally()).merge(tally)
+        bucket = MINUTE.bucket(one.at)
+        for (type, key), tally in one.message.tallies.items():
+            for instance in ("", one.message.instance):
+                take(found, Place(type, MINUTE.seconds, instance, bucket, key), tally)
     return found
 
 
-def aggregate_rows(tallies: dict[Place, Tally]) -> list[Row]:
+def roll_up(minutes: Mapping[Place, Tally]) -> Tallies:
+    """The same by the buckets of the longer windows; of processes only where those are kept."""
+    found: Tallies = {}
+    for place, tally in minutes.items():
+        for period in GRAINS:
+            if period is not MINUTE and (period.by_instance or not place.instance):
+                bucket = period.bucket(place.bucket.timestamp())
+                take(found, place._replace(period=period.seconds, bucket=bucket), tally)
+    return found
+
+
+def take(tallies: Tallies, place: Place, tally: Tally) -> None:
+    """Add a tally to what is there at its place."""
+    known = tallies.get(place)
+    if known is None:
+        known = tallies[place] = Tally()
+    known.merge(tally)
+
+
+def place_rows(places: Iterable[Place]) -> list[Row]:
+    """Rows of `statements.KNOWN_AGGREGATES`."""
+    return [place._asdict() for place in places]
+
+
+def aggregate_rows(tallies: Mapping[Place, Tally]) -> list[Row]:
     """Rows of `statements.UPSERT_AGGREGATES`."""
     return [
-        (*place, tally.count, tally.sum, tally.max, pack(tally.histogram), tally.is_sampled)
-        for place, tally in sorted(tallies.items())
+        {
+            "type": place.type,
+            "period": place.period,
+            "instance": place.instance,
+            "bucket": place.bucket,
+            "key": place.key,
+            "count": tally.count,
+            "sum": tally.sum,
+            "max": tally.max,
+            "histogram": b64encode(msgpack.packb(tally.histogram)).decode(),
+            "is_sampled": tally.is_sampled,
+        }
+        for place, tally in tallies.items()
     ]
 
 
 def value_rows(told: Iterable[Told]) -> list[Row]:
     """Rows of `statements.UPSERT_VALUES`: of each state the latest."""
-    latest = {
-        (type, one.message.instance): (_json(document), one.moment)
-        for one in told
-        for type, document in one.message.values.items()
-    }
-    return [(*name, *rest) for name, rest in sorted(latest.items())]
+    latest: dict[tuple[str, str], Row] = {}
+    for one in told:
+        instance = one.message.instance
+        for type, document in one.message.values.items():
+            latest[type, instance] = {
+                "type": type,
+                "instance": instance,
+                "document": document,
+                "updated_at": one.moment,
+            }
+    return [latest[name] for name in sorted(latest)]
 
 
 def subject_rows(told: Iterable[Told]) -> list[Row]:
     """Rows of `statements.UPSERT_SUBJECTS`: of each key the latest."""
     latest = {
-        (subject.type, subject.key): (_json(subject.document), one.moment)
+        (subject.type, subject.key): {**subject._asdict(), "seen_at": one.moment}
         for one in told
         for subject in one.message.subjects
     }
-    return [(*name, *rest) for name, rest in sorted(latest.items())]
+    return [latest[name] for name in sorted(latest)]
 
 
 def sample_rows(told: Iterable[Told]) -> list[Row]:
     """Rows of `statements.INSERT_SAMPLES`."""
     return [
-        (
-            sample.type, sample.key, one.message.instance, sample.value,
-            datetime.fromtimestamp(sample.timestamp, UTC), _json(sample.document),
-        )
+        {
+            "type": sample.type,
+            "key": sample.key,
+            "instance": one.message.instance,
+            "value": sample.value,
+            "recorded_at": datetime.fromtimestamp(sample.timestamp, UTC),
+            "document": sample.document,
+        }
         for one in told
         for sample in one.message.samples
-    ]  # fmt: skip
-
-
-def pack(histogram: Histogram) -> bytes:
-    """A histogram as a column has it."""
-    return bytes(msgpack.packb(histogram))
+    ]
 
 
 def unpack(column: bytes) -> Histogram:
     """The histogram in a column."""
     found: Histogram = msgpack.unpackb(column, strict_map_key=False)
     return found
-
-
-def _json(document: dict[str, Any]) -> str:
-    return orjson.dumps(document).decode()

@@ -6,14 +6,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from django.db.models import BooleanField, Max, Sum
-from django.db.models.aggregates import Aggregate as SqlAggregate
 from django.utils import timezone
 
-from performance.histogram import Histogram, merged, percentile
+from performance.histogram import Histogram, add, percentile
 from performance.models import Aggregate, Sample, Subject, Value
 from performance.storage.folding import unpack
 from performance.storage.periods import BUCKETS, PERIODS, Period
+from performance.storage.whole import histograms, summed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,19 +24,16 @@ Order = Literal["count", "sum", "max"]
 SILENCE = timedelta(seconds=30)
 
 
-class BoolOr(SqlAggregate):
-    """Whether it is so of any row."""
-
-    function = "BOOL_OR"
-    output_field = BooleanField()
-
-
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What is looked at: a window, of the whole fleet or (`instance`) of one process."""
+    """What is looked at: a window, of the whole fleet or (`instance`) of one process.
+
+    When it `is_brief`, a summary is wanted: cards leave out tables, and `top` percentiles.
+    """
 
     period: Period = PERIODS["1h"]
     instance: str = ""
+    is_brief: bool = field(default=False, compare=False)
 
     def rows(self, type: str, now: datetime) -> QuerySet[Aggregate]:
         """The aggregates of one type in it."""
@@ -96,23 +92,13 @@ class Point:
 
 def top(type: str, scope: Scope, *, order: Order = "sum", most: int = 25) -> list[Summary]:
     """The keys of a type that have most of something, with their percentiles and subjects."""
-    rows = scope.rows(type, timezone.now())
-    found = (
-        rows.values("key")
-        .annotate(
-            entries=Sum("count"), total=Sum("sum"), largest=Max("max"), sampled=BoolOr("is_sampled")
-        )
-        .order_by({"count": "-entries", "sum": "-total", "max": "-largest"}[order], "key")[:most]
-    )
-    lines = [
-        Summary(row["key"], row["entries"], row["total"], row["largest"], row["sampled"])
-        for row in found
-    ]
+    found = summed([type], scope, rest=f"ORDER BY {order} DESC, key LIMIT {int(most)}")
+    lines = [Summary(*columns[1:]) for columns in found]
     keys = [line.key for line in lines]
-    histograms = _histograms(rows.filter(key__in=keys))
+    spread = {} if scope.is_brief else _histograms(type, scope, keys)
     about = subjects(type, keys)
     for line in lines:
-        line.histogram = merged(histograms.get(line.key, []))
+        line.histogram = spread.get(line.key, {})
         line.about = about.get(line.key, {})
     return lines
 
@@ -127,9 +113,7 @@ def total(points: Iterable[Point]) -> Summary:
 
 def sums(type: str, scope: Scope, keys: Iterable[str]) -> dict[str, tuple[float, float]]:
     """How many entries of each key there were, and what they add up to."""
-    rows = scope.rows(type, timezone.now()).filter(key__in=list(keys)).values("key")
-    found = rows.annotate(entries=Sum("count"), total=Sum("sum"))
-    return {row["key"]: (row["entries"], row["total"]) for row in found}
+    return {key: (count, sum) for _, key, count, sum, *_ in summed([type], scope, keys)}
 
 
 def series(type: str, scope: Scope, key: str | None = None) -> list[Point]:
@@ -141,9 +125,15 @@ def series(type: str, scope: Scope, key: str | None = None) -> list[Point]:
     last = scope.period.bucket(now.timestamp())
     step = timedelta(seconds=scope.period.seconds)
     points = {at: Summary(key or "") for at in (last - step * n for n in range(BUCKETS))}
-    for row in rows:
-        if row.bucket in points:
-            _take(points[row.bucket], _summary(row))
+    columns = rows.values_list("bucket", "count", "sum", "max", "is_sampled", "histogram")
+    for at, count, sum, largest, is_sampled, histogram in columns:
+        if at in points:
+            point = points[at]
+            point.count += count
+            point.sum += sum
+            point.max = max(point.max, largest)
+            point.is_sampled = point.is_sampled or is_sampled
+            add(point.histogram, unpack(bytes(histogram)))
     return [Point(at, points[at]) for at in sorted(points)]
 
 
@@ -169,22 +159,16 @@ def samples(type: str, scope: Scope, key: str | None = None, most: int = 10) -> 
     return found.order_by("-value")[:most]
 
 
-def _summary(row: Aggregate) -> Summary:
-    return Summary(
-        row.key, row.count, row.sum, row.max, row.is_sampled, unpack(bytes(row.histogram))
-    )
-
-
 def _take(into: Summary, other: Summary) -> None:
     into.count += other.count
     into.sum += other.sum
     into.max = max(into.max, other.max)
     into.is_sampled = into.is_sampled or other.is_sampled
-    into.histogram = merged([into.histogram, other.histogram])
+    add(into.histogram, other.histogram)
 
 
-def _histograms(rows: QuerySet[Aggregate]) -> dict[str, list[Histogram]]:
-    found: dict[str, list[Histogram]] = {}
-    for key, histogram in rows.values_list("key", "histogram"):
-        found.setdefault(key, []).append(unpack(bytes(histogram)))
+def _histograms(type: str, scope: Scope, keys: Iterable[str]) -> dict[str, Histogram]:
+    found: dict[str, Histogram] = {}
+    for key, histogram in histograms(type, scope, keys):
+        add(found.setdefault(key, {}), unpack(histogram))
     return found

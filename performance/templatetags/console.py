@@ -11,11 +11,17 @@ from django.urls import reverse
 from performance.console.figures import figure
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from performance.cards.shapes import Card, Column, Row, Table
+    from performance.console.overview import Tile
     from performance.console.rendering import Sorting
     from performance.storage.reading import Scope
 
 register = template.Library()
+
+# Characters of a cell.
+LONGEST_TEXT = 240
 
 
 @register.simple_tag
@@ -24,10 +30,18 @@ def shown(value: Any, unit: str, is_sampled: bool = False) -> str:
     return f"{'~' if is_sampled else ''}{figure(value, unit)}"  # type: ignore[arg-type]
 
 
+@register.filter
+def worst_first(tiles: Sequence[Tile]) -> list[Tile]:
+    """Those of the pages in trouble before the others."""
+    return sorted(tiles, key=lambda tile: -tile.health.level)
+
+
 @register.simple_tag
 def cell(row: Row, column: Column) -> str:
-    """What a row says in a column."""
+    """What a row says in a column; the CSV has all of a long text."""
     text = figure(row.cells.get(column.key), column.unit)
+    if len(text) > LONGEST_TEXT:
+        return text[:LONGEST_TEXT] + " …"
     return f"~{text}" if row.is_sampled and column.is_number else text
 
 
@@ -36,6 +50,19 @@ def query(scope: Scope, **changes: str) -> str:
     """The query of an address that looks at the same window and process, but for `changes`."""
     wanted = {"period": scope.period.name, "instance": scope.instance, **changes}
     return "?" + urlencode({name: value for name, value in wanted.items() if value})
+
+
+@register.simple_tag
+def share(part: float, whole: float) -> str:
+    """A part of a whole in per cent."""
+    return figure(100 * part / whole if whole else None, "percent")
+
+
+@register.simple_tag
+def flame_url(here: str, root: str, find: str) -> str:
+    """Where a flame graph is seen with that frame as the whole, and with what is marked."""
+    wanted = {"root": root, "find": find}
+    return here + "?" + urlencode({name: value for name, value in wanted.items() if value})
 
 
 @register.simple_tag

@@ -1,17 +1,19 @@
 """The stream is digested once, whoever writes to it, whatever was written."""
 
+import time
 from contextlib import closing
 from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from cachelayer.layer import cache_layer
 from performance.models import Aggregate, Cursor, Sample, Subject, Value
 from performance.recording.buffer import Buffer
 from performance.recording.stream import Stream
-from performance.storage.digest import CURSOR, Digest
+from performance.recording.wire import packed
+from performance.storage.digest import STREAM, Digest
 from performance.storage.periods import PERIODS
 from performance.storage.reading import Scope, samples, series, top, total, values
 from performance.storage.trimming import trim
@@ -39,13 +41,20 @@ def digest(stream):
 
 @pytest.fixture
 def tell(stream):
-    def tell(*entries, instance="web/1", **buffered):
+    def tell(*entries, instance="web/1", minutes_ago=0, **buffered):
         buffer = Buffer()
         for entry in entries:
             buffer.record(*entry)
         for type, document in buffered.items():
             buffer.publish(type, document)
-        stream.append(buffer.take(instance))
+        message = buffer.take(instance)
+        if not minutes_ago:
+            stream.append(message)
+            return
+        at = int(time.time() - 60 * minutes_ago) * 1000
+        cache_layer().remote.call(
+            ("XADD", "test:performance", f"{at}-1", "message", packed(message))
+        )
 
     return tell
 
@@ -74,9 +83,38 @@ def test_one_process_can_be_looked_at_alone(digest, tell):
     assert whole(Scope(instance="web/2")).sum == 30
 
 
-def test_a_day_is_kept_of_the_fleet_but_not_of_each_process(digest, tell):
-    tell(("request", "/jobs", 10.0), instance="web/1")
+def test_a_minute_that_is_over_is_part_of_the_longer_windows(digest, tell):
+    for minutes, value in ((3, 5.0), (2, 10.0), (1, 30.0), (0, 50.0)):
+        tell(("request", "/jobs", value), minutes_ago=minutes)
+        if minutes < 3:
+            digest.run()
+    for period in ("6h", "24h", "7d"):
+        found = whole(Scope(PERIODS[period]))
+        assert (found.count, found.sum, found.max) == (3, 45, 30)
+
+
+def test_minutes_that_others_have_digested_are_not_lost(stream, tell):
+    one, two = Digest(stream), Digest(stream)
+    for digest in (one, two, one, two):
+        tell(("request", "/jobs", 10.0))
+        digest.run()
+    assert whole().count == 4
+
+
+def test_what_was_rolled_back_is_not_remembered(digest, tell):
+    tell(("request", "/jobs", 10.0))
+    with transaction.atomic():
+        digest.run()
+        transaction.set_rollback(True)
+    tell(("request", "/jobs", 10.0))
     digest.run()
+    assert whole().count == 1
+
+
+def test_a_day_is_kept_of_the_fleet_but_not_of_each_process(digest, tell):
+    for minutes in (2, 1):
+        tell(("request", "/jobs", 10.0), instance="web/1", minutes_ago=minutes)
+        digest.run()
     day = PERIODS["24h"]
     assert whole(Scope(day)).count == 1
     assert whole(Scope(day, "web/1")).count == 0
@@ -102,7 +140,7 @@ def test_what_was_digested_is_removed_from_the_stream(digest, tell, stream):
 
 
 def test_a_new_valkey_whose_clock_is_behind_is_read_from_its_start(digest, tell):
-    Cursor.objects.create(name=CURSOR, position="99999999999999-0")
+    Cursor.objects.create(name=STREAM, position="99999999999999-0")
     tell(("request", "/jobs", 10.0))
     digest.run()
     assert whole().count == 1
@@ -179,12 +217,13 @@ def test_a_series_has_sixty_points_and_the_last_is_now(digest, tell):
 
 
 def test_what_nobody_can_look_at_any_more_is_removed(digest, tell):
-    tell(("request", "/jobs", 10.0), pools={"size": 1})
-    digest.run()
+    for minutes in (2, 1):
+        tell(("request", "/jobs", 10.0), pools={"size": 1}, minutes_ago=minutes)
+        digest.run()
     later = timezone.now() + timedelta(hours=2)
     trim(later)
     kept = {period for (period,) in Aggregate.objects.values_list("period").distinct()}
-    assert kept == {360, 1440, 10080}
+    assert kept == {360, 1440, 10080, 60480}
     trim(timezone.now() + timedelta(days=30))
     assert not any(model.objects.exists() for model in (Aggregate, Sample, Subject, Value))
 

@@ -9,12 +9,15 @@ import time
 from typing import Any
 
 from django.conf import settings
+from django.db.backends.base.base import NO_DB_ALIAS
 from django.db.backends.postgresql import base
 from django.db.utils import OperationalError
 from psycopg import OperationalError as ConnectionRefused
 from psycopg_pool import PoolTimeout
 
+from performance.recorders.leaks import checkouts
 from scraper_site.postgresql.bounded import BoundedConnection
+from scraper_site.postgresql.pool import WatchedPool
 
 logger = logging.getLogger(__name__)
 
@@ -27,19 +30,38 @@ HOPELESS = ("28", "3D")
 class DatabaseWrapper(base.DatabaseWrapper):
     """Retries a refused connection with backoff; web processes leave that to their pool."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        pool = self.settings_dict["OPTIONS"].get("pool")
-        if isinstance(pool, dict):
-            pool.setdefault("connection_class", BoundedConnection)
+    @property
+    def pool(self) -> WatchedPool | None:
+        """This process's pool for the alias, as Django has it, but one that tells who waits.
+
+        It opens with its first connection. Forget it with `close_pool`.
+        """
+        options = self.settings_dict["OPTIONS"].get("pool")
+        if self.alias == NO_DB_ALIAS or not options:
+            return None
+        pools: dict[str, WatchedPool] = self._connection_pools  # type: ignore[attr-defined]
+        if self.alias not in pools:
+            is_checked = self.settings_dict["CONN_HEALTH_CHECKS"]
+            pool = WatchedPool(
+                name=f"PostgreSQL {self.alias}",
+                connection_class=BoundedConnection,
+                kwargs={**self.get_connection_params(), "autocommit": True},
+                configure=self._configure_connection,  # type: ignore[attr-defined]
+                check=WatchedPool.check_connection if is_checked else None,
+                open=False,
+                **options,
+            )
+            # Of two that come at once, the first one's is everybody's.
+            pools.setdefault(self.alias, pool)
+        return pools[self.alias]
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         """A new connection.
 
         Raises OperationalError that says where it was looked for and what to do.
         """
-        if self.pool:
-            return self._get_pooled(conn_params)
+        if self.pool is not None:
+            return self._get_pooled(conn_params, self.pool)
         deadline = time.monotonic() + settings.DB_CONNECT_RETRY
         delay = FIRST_DELAY
         while True:
@@ -52,14 +74,16 @@ class DatabaseWrapper(base.DatabaseWrapper):
             time.sleep(delay * random.uniform(0.8, 1.2))
             delay = min(2 * delay, LONGEST_DELAY)
 
-    def _get_pooled(self, conn_params: dict[str, Any]) -> Any:
+    def _get_pooled(self, conn_params: dict[str, Any], pool: WatchedPool) -> Any:
         try:
-            return super().get_new_connection(conn_params)
+            connection = super().get_new_connection(conn_params)
         except PoolTimeout:
             # After a restart of PostgreSQL every pooled connection is dead, and the pool by itself
             # tries few of them a second. Looking at all of them at once ends that.
-            threading.Thread(target=self.pool.check, name="pool-check", daemon=True).start()
+            threading.Thread(target=pool.check, name="pool-check", daemon=True).start()
             raise
+        checkouts.belongs(connection, self)
+        return connection
 
 
 def is_hopeless(error: BaseException) -> bool:

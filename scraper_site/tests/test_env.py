@@ -63,6 +63,11 @@ def test_everything_that_is_missing_is_named_at_once(read):
         ("DATABASE_URL", "sqlite:///x"),
         ("REDIS_URL", "memcached://host"),
         ("SECRET_KEY", "short"),
+        ("ALERT_RULES", "queue_age=1800"),
+        ("ALERT_RULES", '{"queue_age":1800}'),
+        ("PUBLIC_URL", "scraper.example"),
+        ("EMAIL_FROM", "alerts"),
+        ("EMAIL_SECURITY", "ssl"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name_and_never_shown(read, name, value):
@@ -81,6 +86,12 @@ def test_lists_are_split_at_commas(read):
         "a.example",
         "b.example",
     )
+
+
+def test_alert_rules_are_json(read):
+    changes = '{"queue_age": {"threshold": 1800}}'
+    assert read(**REQUIRED, ALERT_RULES=changes).alert_rules == {"queue_age": {"threshold": 1800}}
+    assert read(**REQUIRED).alert_rules == {}
 
 
 def test_the_secret_key_does_not_show_in_the_environments_own_text(read):

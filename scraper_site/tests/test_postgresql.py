@@ -5,9 +5,11 @@ import threading
 from contextlib import closing
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import InternalError, OperationalError, connection
 from django.db.utils import load_backend
 
+from cachelayer.tests.servers import until
+from performance.tests.pooled import ask, pooled
 from scraper_site.postgresql.bounded import BoundedConnection, Unanswered
 
 pytestmark = pytest.mark.django_db
@@ -103,3 +105,44 @@ def test_a_server_that_answers_in_time_is_not_given_up(settings):
     settings.DB_STATEMENT_TIMEOUT, settings.DB_CONNECT_TIMEOUT = 60, 0
     with BoundedConnection.connect(**connection.get_connection_params()) as bounded:
         assert bounded.execute("SELECT pg_sleep(0.2), 7").fetchall() == [("", 7)]
+
+
+def test_every_pooled_connection_carries_its_limits():
+    with pooled(min_size=2, max_size=2) as wrapper:
+        both = [wrapper.pool.getconn() for _ in range(2)]
+        limits = [
+            one.execute(
+                "SELECT current_setting('statement_timeout'),"
+                " current_setting('idle_in_transaction_session_timeout')"
+            ).fetchone()
+            for one in both
+        ]
+        for one in both:
+            wrapper.pool.putconn(one)
+    assert limits == [("30s", "1min")] * 2
+
+
+def test_postgresql_ends_an_idle_transaction_and_the_pool_survives_that():
+    with pooled(idle_in_transaction="50ms") as wrapper:
+        wrapper.set_autocommit(False)
+        session = ask("SELECT pg_backend_pid()")
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+            until(lambda: is_gone(cursor, session), "the end of the session")
+        with pytest.raises(InternalError, match="idle-in-transaction"):
+            ask()
+        wrapper.close()
+        assert ask("SELECT pg_backend_pid()") != session
+
+
+def is_gone(cursor, session):
+    # Within a transaction PostgreSQL shows the sessions of its beginning.
+    cursor.execute("SELECT pg_stat_clear_snapshot()")
+    cursor.execute("SELECT 1 FROM pg_stat_activity WHERE pid = %s", [session])
+    return cursor.fetchone() is None
+
+
+def test_there_is_one_pool_in_a_process_and_none_where_none_is_configured():
+    with pooled() as wrapper:
+        assert wrapper.pool is wrapper.copy().pool
+    assert getattr(connection, "pool", None) is None

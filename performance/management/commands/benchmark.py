@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand
 from rich.console import Console
 
-from performance.benchmarks import backlog, cache, concurrency, throughput
+from performance.benchmarks import backlog, cache, concurrency, observer, throughput
+from performance.benchmarks.history import keep
 from performance.benchmarks.scratch import scratch_database
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ BENCHMARKS = {
     "backlog": backlog,
     "cache": cache,
     "concurrency": concurrency,
+    "observer": observer,
     "throughput": throughput,
 }
 DJANGO_OPTIONS = (
@@ -43,9 +46,11 @@ class Command(BaseCommand):
         """Run in a database of its own on the server of DATABASE_URL."""
         console = Console()
         arguments = {key: value for key, value in options.items() if key not in DJANGO_OPTIONS}
+        began = monotonic()
         with scratch_database():
             report = BENCHMARKS[name].run(**arguments, progress=console.print)
         report.print(console)
+        console.print(keep(report, monotonic() - began))
         if json:
             report.write(json)
         if not report.met:

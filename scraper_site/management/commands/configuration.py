@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.management.base import BaseCommand
+from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
 
 from scraper_site.env import Environment
@@ -31,6 +32,8 @@ def shown(default: object) -> str:
         return "required"
     if isinstance(default, tuple):
         default = ",".join(default)
+    if isinstance(default, SecretStr):
+        default = default.get_secret_value()
     if isinstance(default, bool):
         default = str(default).lower()
     return f"`{default}`" if default != "" else "empty"

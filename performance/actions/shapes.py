@@ -1,0 +1,97 @@
+"""What an action is: arguments that are checked, a preview with figures, and the deed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from django.db import connection
+from pydantic import BaseModel, ConfigDict
+
+from performance.analysis.postgresql.rows import OURS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from django.db.backends.utils import CursorWrapper
+
+# While an action waits for a lock, others may have to wait behind it.
+LOCK_TIMEOUT = "5s"
+# Bytes a second that a modest disk reads: for estimates, which say "about".
+READS = 100 * 1024**2
+
+
+class Refused(Exception):
+    """It is not done; the message says why and what to do."""
+
+
+class Figure(NamedTuple):
+    """A number of a preview; units are those of cards."""
+
+    label: str
+    value: Any
+    unit: str = "number"
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What would happen: in a sentence, in figures, and what to mind before."""
+
+    says: str
+    figures: Sequence[Figure] = ()
+    warnings: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What an action works with.
+
+    `cursor` is of a session of its own, outside any transaction and any pool. `tell` takes how far
+    it is, for whoever watches.
+    """
+
+    cursor: CursorWrapper
+    user_id: int
+    tell: Callable[[str], None]
+
+    def execute(self, statement: str, *, longest: str, lock: str = "") -> None:
+        """Run what may take its time: at most `longest`, as PostgreSQL writes durations.
+
+        Raises django.db.Error, also when it waits for a lock for longer than `lock`, usually
+        LOCK_TIMEOUT.
+        """
+        # What was looked up before came from the pool, where others may need it meanwhile.
+        connection.close()
+        self.cursor.execute(f"SET lock_timeout = '{lock or LOCK_TIMEOUT}'")
+        self.cursor.execute(f"SET statement_timeout = '{longest}'")
+        self.cursor.execute(OURS + statement, None)
+
+
+class Action(BaseModel):
+    """Arguments are fields. Of two that have the same `target` one runs at a time."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    about: ClassVar[str]
+    # Templates call what they can, and would make one without its arguments.
+    do_not_call_in_templates: ClassVar = True
+
+    @classmethod
+    def choices(cls) -> Mapping[str, Sequence[str]]:
+        """What there is to choose from, by argument."""
+        return {}
+
+    @property
+    def target(self) -> str:
+        """What it is done to."""
+        return self.name
+
+    def preview(self) -> Preview:
+        """What it would do; changes nothing. Raises Refused."""
+        raise NotImplementedError
+
+    def run(self, work: Work) -> str:
+        """Do it, and say what came of it. Raises Refused, django.db.Error and Unavailable."""
+        raise NotImplementedError

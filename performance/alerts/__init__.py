@@ -1,0 +1,1 @@
+"""What somebody must be told: rules, what they find, and who hears of it."""

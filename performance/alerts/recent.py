@@ -1,0 +1,42 @@
+"""Counts of the fleet over any window, from the finest buckets that go back so far."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.db.models import Sum
+
+from performance.models import Aggregate
+from performance.storage.periods import PERIODS
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from datetime import datetime, timedelta
+
+    from performance.storage.periods import Period
+
+# By type and key: how many entries there were, and what they add up to.
+Counted = dict[tuple[str, str], tuple[float, float]]
+
+
+def period_for(window: timedelta) -> Period:
+    """The period with the shortest buckets that are kept for so long."""
+    return next(period for period in PERIODS.values() if period.window >= window)
+
+
+def counted(types: Collection[str], window: timedelta, now: datetime) -> Counted:
+    """What was recorded in the buckets that began within the window: right within one bucket."""
+    rows = Aggregate.objects.filter(
+        type__in=types,
+        period=period_for(window).seconds,
+        instance="",
+        bucket__gt=now - window,
+        bucket__lte=now,
+    )
+    found = rows.values("type", "key").annotate(entries=Sum("count"), total=Sum("sum"))
+    return {(row["type"], row["key"]): (row["entries"], row["total"]) for row in found}
+
+
+def of_type(found: Counted, type: str) -> float:
+    """How many entries of all keys of a type."""
+    return sum(number for (one, _), (number, _) in found.items() if one == type)

@@ -1,0 +1,97 @@
+"""Rules about processes: their cache, their memory, their hub."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from performance.alerts.recent import Counted, counted, of_type
+from performance.alerts.rule import Reading, rule, shown
+from performance.conf import performance_settings
+from performance.models import Kind, Severity
+from performance.recorders.lag import NAME as LAG
+from performance.recorders.memory import NAME as MEMORY
+from performance.storage.reading import Scope, series, subjects, total, values
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+HOUR, LATELY = timedelta(hours=1), timedelta(minutes=5)
+BUCKETS_LATELY = 5
+# Fewer reads say nothing about a ratio.
+ENOUGH_READS = 200
+CACHE = ("cache.local.hits", "cache.local.misses", "cache.remote.hits")
+ROLES = {"web": "hub of web processes", "worker": "loop of workers"}
+
+
+def hit_ratio(found: Counted) -> float | None:
+    """Per cent of reads that were a hit at either level; None when there were few."""
+    local, misses, remote = (of_type(found, type) for type in CACHE)
+    reads = local + misses
+    return 100 * min((local + remote) / reads, 1.0) if reads >= ENOUGH_READS else None
+
+
+def without(whole: Counted, part: Counted) -> Counted:
+    """What of the whole is not in a part of it."""
+    return {
+        name: (count - part.get(name, (0.0, 0.0))[0], 0.0) for name, (count, _) in whole.items()
+    }
+
+
+@rule("The cache has collapsed", 30, "points", runbook="The cache has collapsed")
+def cache_collapse(now: datetime) -> Iterator[Reading]:
+    """What was answered from memory is now asked of PostgreSQL, which may not stand it for long."""
+    hour, lately = counted(CACHE, HOUR, now), counted(CACHE, LATELY, now)
+    before, present = hit_ratio(without(hour, lately)), hit_ratio(lately)
+    if before is not None and present is not None:
+        text = f"{present:.0f} % of reads are hits in the last minutes, {before:.0f} % before"
+        yield Reading("", max(before - present, 0.0), text)
+
+
+@rule(
+    "Memory grows",
+    performance_settings().memory_slope,
+    "bytes",
+    runbook="Memory grows",
+    holds_for=600,
+    quiet_for=600,
+)
+def memory_slope(now: datetime) -> Iterator[Reading]:
+    """A process takes more memory hour by hour: it may leak, and be killed one day."""
+    for name, state in values(MEMORY).items():
+        slope = float(state.get("slope") or 0.0)
+        yield Reading(name, max(slope, 0.0), f"{name} grows by {shown(slope, 'bytes')} an hour")
+
+
+@rule("Memory is nearly used up", 90, "percent", severity=Severity.PAGE, runbook="Memory grows")
+def memory_limit(now: datetime) -> Iterator[Reading]:
+    """The kernel will kill the process when it reaches its limit; its requests or jobs are lost."""
+    for name, state in values(MEMORY).items():
+        size, limit = state.get("rss"), state.get("limit")
+        if size and limit:
+            share = 100 * size / limit
+            yield Reading(name, share, f"{name} has {share:.0f} % of the memory it may have")
+
+
+@rule("A hub is blocked", 250, "ms", runbook="A hub is blocked")
+def hub_blocking(now: datetime) -> Iterator[Reading]:
+    """Something does not let go of the processor, and everybody else in that process waits."""
+    for role, name in ROLES.items():
+        lately = total(series(LAG, Scope(), role)[-BUCKETS_LATELY:])
+        if lately.count:
+            text = f"one in a hundred runs {lately.p99:.0f} ms late or more in the {name}"
+            yield Reading(role, lately.p99, text)
+
+
+@rule("Queries are slow", 10, "number", runbook="Queries are slow", holds_for=0, quiet_for=300)
+def slow_queries(now: datetime) -> Iterator[Reading]:
+    """Queries take over a second again and again: an index is missing, or PostgreSQL is busy."""
+    found = counted((Kind.SLOW_QUERY.value,), LATELY, now)
+    number = of_type(found, Kind.SLOW_QUERY.value)
+    text = f"{number:,.0f} queries took more than {performance_settings().slow_query:g} s in 5 min"
+    if found:
+        (_, worst), _ = max(found.items(), key=lambda one: one[1][1])
+        title = subjects(Kind.SLOW_QUERY.value, [worst]).get(worst, {}).get("title", worst)
+        text = f"{text}, most of that in: {title}"
+    yield Reading("", number, text)

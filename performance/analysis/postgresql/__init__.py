@@ -1,0 +1,1 @@
+"""What PostgreSQL knows of itself: each file is one subject, mostly SQL that returns typed rows."""

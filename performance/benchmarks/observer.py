@@ -1,0 +1,208 @@
+"""What it costs to be watched, and how fast the console shows seven days of a busy fleet.
+
+In turns, so that a noisy machine disturbs both alike: the API (jobs submitted and asked for, by
+several connections at once) and one worker draining jobs, with all recorders on and with
+PERFORMANCE_ENABLED=false. Then the overview and each card over the data of `busy_fleet`.
+"""
+
+from __future__ import annotations
+
+import http.client
+import statistics
+import threading
+from dataclasses import dataclass
+from functools import partial
+from time import perf_counter
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import orjson
+from django.contrib.auth.models import User
+from django.test import Client as Browser
+from django.urls import reverse
+
+from jobs.keys import generate_key
+from jobs.services import create_client, install_key
+from performance.benchmarks import busy_fleet, busy_states
+from performance.benchmarks.practice_site import practice_site
+from performance.benchmarks.report import Report, Row, judged
+from performance.benchmarks.throughput import clear, drain
+from performance.benchmarks.web_server import web_server
+from performance.console.pages import CARDS
+from performance.storage.periods import PERIODS
+from performance.storage.reading import Scope
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+    from collections.abc import Callable
+
+HELP = "throughput and p95 of API and worker, watched ÷ unwatched; how fast the console is"
+GOAL = 0.95
+# Milliseconds of server time.
+OVERVIEW, CARD = 200, 50
+CONNECTIONS = 4
+WARM_UP = 100
+JOB = orjson.dumps({"url": "http://127.0.0.1:9/page"})
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What the API did: requests a second, and their 95th percentile in milliseconds."""
+
+    rate: float
+    p95: float
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """`--rounds`, `--requests`, `--jobs`."""
+    parser.add_argument("--rounds", type=int, default=5, help="turns of both (default 5)")
+    parser.add_argument(
+        "--requests", type=int, default=4000, help="of the API, a round (default 4000)"
+    )
+    parser.add_argument("--jobs", type=int, default=3000, help="a round (default 3000)")
+
+
+def run(*, rounds: int, requests: int, jobs: int, progress: Callable[[str], None]) -> Report:
+    """Measure and judge, in a scratch database."""
+    rows = watched_rows(rounds, requests, jobs, progress)
+    progress("seven days of a busy fleet …")
+    return Report("observer", [*rows, *console_rows()])
+
+
+def watched_rows(
+    rounds: int, requests: int, jobs: int, progress: Callable[[str], None]
+) -> list[Row]:
+    """API and worker with and without recorders."""
+    headers = {"Authorization": f"Bearer {api_key()}", "Content-Type": "application/json"}
+    loads: dict[bool, list[Load]] = {True: [], False: []}
+    drains: dict[bool, list[float]] = {True: [], False: []}
+    with practice_site() as site:
+        for turn in range(rounds):
+            # Whoever is second in a round finds caches warm.
+            for is_watched in (turn % 2 == 0, turn % 2 == 1):
+                loads[is_watched].append(api_load(headers, requests, is_watched))
+                drains[is_watched].append(drain_rate(site, jobs, is_watched))
+            progress(
+                f"round {turn + 1} of {rounds}: API {loads[True][-1].rate:,.0f} watched, "
+                f"{loads[False][-1].rate:,.0f} requests/s unwatched; worker "
+                f"{drains[True][-1]:,.0f} and {drains[False][-1]:,.0f} jobs/s"
+            )
+    on, off = loads[True], loads[False]
+    rates = [a.rate / b.rate for a, b in zip(on, off, strict=True)]
+    tails = [b.p95 / a.p95 for a, b in zip(on, off, strict=True)]
+    works = [a / b for a, b in zip(drains[True], drains[False], strict=True)]
+    return [
+        Row("API watched, median", statistics.median(one.rate for one in on), "requests/s"),
+        Row("API unwatched, median", statistics.median(one.rate for one in off), "requests/s"),
+        judged("API throughput, watched ÷ unwatched", statistics.median(rates), "×", "≥", GOAL),
+        Row("API p95 watched, median", statistics.median(one.p95 for one in on), "ms"),
+        judged("API p95, unwatched ÷ watched", statistics.median(tails), "×", "≥", GOAL),
+        Row("worker watched, median", statistics.median(drains[True]), "jobs/s"),
+        judged("worker throughput, watched ÷ unwatched", statistics.median(works), "×", "≥", GOAL),
+    ]
+
+
+def enabled(is_watched: bool) -> str:
+    """The value of PERFORMANCE_ENABLED."""
+    return "true" if is_watched else "false"
+
+
+def api_key() -> str:
+    """A key of a new client."""
+    owner, _ = User.objects.get_or_create(username="benchmark")
+    key = generate_key()
+    install_key(client=create_client(owner=owner, name=uuid4().hex), key=key)
+    return key
+
+
+def api_load(headers: dict[str, str], requests: int, is_watched: bool) -> Load:
+    """One web process under as many requests as CONNECTIONS can send."""
+    clear()
+    with web_server(PERFORMANCE_ENABLED=enabled(is_watched), DB_POOL_SIZE="4") as base:
+        send(base, headers, WARM_UP)
+        times: list[float] = []
+        threads = [
+            threading.Thread(
+                target=lambda: times.extend(send(base, headers, requests // CONNECTIONS))
+            )
+            for _ in range(CONNECTIONS)
+        ]
+        began = perf_counter()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        seconds = perf_counter() - began
+    if len(times) < requests // CONNECTIONS * CONNECTIONS:
+        raise RuntimeError("requests failed: see the web server's output")
+    return Load(len(times) / seconds, statistics.quantiles(times, n=20)[-1] * 1000)
+
+
+def job(url: str) -> bytes:
+    """The body that submits it."""
+    return orjson.dumps({"url": url})
+
+
+def send(base: str, headers: dict[str, str], requests: int, body: bytes = JOB) -> list[float]:
+    """Submit jobs and ask for each, by one connection; returns what each request took, in s."""
+    connection = http.client.HTTPConnection(urlsplit(base).netloc, timeout=60)
+    times = []
+    path = ""
+    for number in range(requests):
+        began = perf_counter()
+        if number % 2:
+            connection.request("GET", path, headers=headers)
+        else:
+            connection.request("POST", "/api/v1/jobs", body, headers)
+        response = connection.getresponse()
+        answer = response.read()
+        times.append(perf_counter() - began)
+        if response.status not in (200, 202):
+            raise RuntimeError(f"{response.status}: {answer[:200]!r}")
+        path = f"/api/v1/jobs/{orjson.loads(answer)['id']}"
+    connection.close()
+    return times
+
+
+def drain_rate(site: str, jobs: int, is_watched: bool) -> float:
+    """Jobs a second of one worker."""
+    return drain(site, jobs, 100, PERFORMANCE_ENABLED=enabled(is_watched)).rate
+
+
+def console_rows() -> list[Row]:
+    """Server time of the overview and of each card, the fastest of several in each window."""
+    # The measured processes were watched too.
+    busy_fleet.clear()
+    began = perf_counter()
+    number = busy_fleet.make()
+    rows = [
+        Row("rows of a busy fleet", number, "rows"),
+        Row("made in", perf_counter() - began, "s"),
+    ]
+    browser = Browser(HTTP_HOST="127.0.0.1")
+    browser.force_login(User.objects.create_superuser("observer"))
+
+    def overview(period: str) -> None:
+        answer = browser.get(reverse("console:overview"), {"period": period})
+        if answer.status_code != 200:
+            raise RuntimeError(f"the overview answers {answer.status_code}")
+
+    for period in ("1h", "7d"):
+        took = quickest(partial(overview, period))
+        rows.append(judged(f"overview, {period}", took, "ms", "≤", OVERVIEW))
+    for name, card in CARDS.items():
+        took = max(quickest(partial(card.content, Scope(period))) for period in PERIODS.values())
+        rows.append(judged(f"card {name}, slowest window", took, "ms", "≤", CARD))
+    return rows
+
+
+def quickest(work: Callable[[], object], times: int = 5) -> float:
+    """Milliseconds of the fastest of so many."""
+    took = []
+    for _ in range(times):
+        busy_states.speak()
+        began = perf_counter()
+        work()
+        took.append(perf_counter() - began)
+    return min(took) * 1000

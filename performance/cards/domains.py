@@ -1,0 +1,225 @@
+"""Domains: how fast each host answers, how it fails, and how gently it is treated for that."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib.admin.utils import quote
+from django.urls import reverse
+from django.utils import timezone
+
+from jobs.conf import job_settings
+from jobs.models import Domain
+from performance.cards.lately import counted, counts, lately, per_second, percentiles
+from performance.cards.shapes import Chart, Column, Content, Fact, Health, Level, Line, Row, Table
+from performance.recorders.fetches import NAME, PARTS
+from performance.storage.reading import series, top, total
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from performance.storage.reading import Point, Scope, Summary
+
+# All hosts together, and all attempts that failed, whatever for.
+ALL, FAILED = "attempt.fetch", "attempt.error"
+# Per cent of the fetches of a host, or of all.
+SOME_FAILURES = 10.0
+MOST_FAILURES = 50.0
+# Of all, before they say anything.
+ENOUGH = 20
+MOST_LEFT_ALONE = 25
+
+LIMITS = (
+    Column("circuit", "Breaker"),
+    Column("concurrency", "At once", "number"),
+    Column("delay", "Pause between", "seconds"),
+    Column("penalty", "Penalty", "seconds"),
+    Column("troubles", "Troubles in a row", "number"),
+)
+COLUMNS = (
+    Column("host", "Host", "code"),
+    LIMITS[0],
+    Column("rate", "Rate", "per second"),
+    Column("p50", "p50", "ms"),
+    Column("p95", "p95", "ms"),
+    Column("max", "Slowest", "ms"),
+    Column("failed", "Failed", "percent"),
+    *(Column(part, part.capitalize().replace("_", " "), "ms") for part in PARTS),
+    *LIMITS[1:],
+)
+ALONE = (Column("host", "Host", "code"), Column("until", "Until", "time"), *LIMITS)
+ERRORS = (
+    Column("host", "Host", "code"),
+    Column("code", "Code", "code"),
+    Column("attempts", "Attempts", "number"),
+)
+
+
+class DomainsCard:
+    """What the sites that we scrape are like."""
+
+    name = "domains"
+    title = "Outgoing fetches by domain"
+    template = ""
+
+    def content(self, scope: Scope) -> Content:
+        """The window's fetches by host, and the hosts that are left alone now."""
+        points = series(ALL, scope)
+        at = [point.at for point in points]
+        failed = counts([FAILED], scope, at)[FAILED]
+        now = timezone.now()
+        alone = left_alone(now)
+        if not total(points).count and not alone:
+            return Content(empty="Nothing was fetched in this window. Submit a job to see it here.")
+        return Content(
+            health=health(alone),
+            facts=facts(total(points), sum(failed), len(alone)),
+            charts=charts(points, failed, scope),
+            tables=[]
+            if scope.is_brief
+            else [hosts(scope, now), errors(scope), resting(alone, now)],
+            note="Phases are means of the busiest hosts; a pooled connection needs no DNS or TLS.",
+        )
+
+
+def left_alone(now: datetime) -> list[Domain]:
+    """Hosts whose circuit breaker is open."""
+    rows = Domain.objects.filter(next_at__gt=now, opened__gt=0)
+    return list(rows.order_by("-next_at")[:MOST_LEFT_ALONE])
+
+
+def health(alone: Sequence[Domain]) -> Health:
+    """Whether scraping as such works, or single hosts are in trouble."""
+    fetches, failed = lately(ALL), lately(FAILED)
+    share = 100 * failed.count / fetches.count if fetches.count >= ENOUGH else 0.0
+    if share > MOST_FAILURES:
+        return Health(Level.RED, f"{share:.0f} % of the fetches of the last minutes failed")
+    if alone:
+        names = ", ".join(one.host for one in alone[:3])
+        return Health(Level.YELLOW, f"left alone by their circuit breaker: {names}")
+    if share > SOME_FAILURES:
+        return Health(Level.YELLOW, f"{share:.0f} % of the fetches of the last minutes failed")
+    return Health(Level.GREEN, f"{per_second(fetches):.1f} fetches a second, hosts are well")
+
+
+def facts(whole: Summary, failed: float, alone: int) -> list[Fact]:
+    """All hosts together."""
+    share = 100 * failed / whole.count if whole.count else 0.0
+    return [
+        Fact("Fetches", whole.count),
+        Fact("Now", per_second(lately(ALL)), "per second", hint="Over the last 5 minutes."),
+        Fact("p50", whole.p50, "ms"),
+        Fact("p95", whole.p95, "ms"),
+        Fact("Failed", share, "percent", level_of(share)),
+        Fact("Left alone", alone, level=Level.YELLOW if alone else Level.GREEN),
+    ]
+
+
+def charts(points: Sequence[Point], failed: Sequence[float], scope: Scope) -> list[Chart]:
+    """Rate and duration of fetches."""
+    at, seconds = [point.at for point in points], scope.period.seconds
+    rates = [
+        Line("fetches", [point.summary.count / seconds for point in points]),
+        Line("failed attempts", [number / seconds for number in failed]),
+    ]
+    return [
+        Chart("Fetches", at, rates, "per second"),
+        Chart("Duration", at, [Line(*one) for one in percentiles(points).items()], "ms"),
+    ]
+
+
+def hosts(scope: Scope, now: datetime) -> Table:
+    """A row a host, those first that take most of our time."""
+    lines = top(NAME, scope, most=20)
+    keys = [line.key for line in lines]
+    parts = counted([f"{NAME}.{part}" for part in (*PARTS, "failed")], scope, keys)
+    known = Domain.objects.in_bulk(keys)
+    seconds = scope.period.window.total_seconds()
+
+    def mean(part: str, key: str) -> float | None:
+        count, whole = parts.get((f"{NAME}.{part}", key), (0.0, 0.0))
+        return whole / count if count else None
+
+    rows = []
+    for line in lines:
+        share = 100 * parts.get((f"{NAME}.failed", line.key), (0.0, 0.0))[0] / line.count
+        domain = known.get(line.key)
+        cells = {
+            "host": line.key,
+            "rate": line.count / seconds,
+            "p50": line.p50,
+            "p95": line.p95,
+            "max": line.max,
+            "failed": share,
+            **{part: mean(part, line.key) for part in PARTS},
+            **limits(domain, now),
+        }
+        url = address(domain) if domain else ""
+        rows.append(Row(cells, url, max(level_of(share), level_of_host(domain, now))))
+    return Table("hosts", "By host", COLUMNS, rows)
+
+
+def errors(scope: Scope) -> Table:
+    """What hosts fail with."""
+    rows = []
+    for one in top(f"{NAME}.error", scope, order="count"):
+        host, _, code = one.key.rpartition(" ")
+        rows.append(Row({"host": host, "code": code, "attempts": one.count}))
+    return Table("errors", "Failures by host and code", ERRORS, rows, "No fetch has failed.")
+
+
+def resting(alone: Sequence[Domain], now: datetime) -> Table:
+    """Hosts that nobody asks for anything before their time is over."""
+    rows = [
+        Row(
+            {"host": one.host, "until": one.next_at, **limits(one, now)},
+            address(one),
+            level_of_host(one, now),
+        )
+        for one in alone
+    ]
+    return Table("alone", "Left alone now", ALONE, rows, "No circuit breaker is open.")
+
+
+def limits(domain: Domain | None, now: datetime) -> dict[str, Any]:
+    """How gently a host is treated: what staff set, what it asks for, or what all hosts get."""
+    settings = job_settings()
+    if domain is None:
+        delay, most = settings.domain_delay, settings.domain_concurrency
+        return {"circuit": "closed", "concurrency": most or None, "delay": delay or None}
+    delay = settings.domain_delay if domain.delay is None else domain.delay
+    most = settings.domain_concurrency if domain.concurrency is None else domain.concurrency
+    return {
+        "circuit": circuit(domain, now),
+        "concurrency": most or None,
+        "delay": max(delay, domain.crawl_delay, domain.penalty) or None,
+        "penalty": domain.penalty or None,
+        "troubles": domain.failures or None,
+    }
+
+
+def circuit(domain: Domain, now: datetime) -> str:
+    """The state of its breaker."""
+    if not domain.opened:
+        return "closed"
+    return "open" if domain.next_at > now else "half open"
+
+
+def level_of_host(domain: Domain | None, now: datetime) -> Level:
+    """How well it is treated."""
+    if domain is None or not (domain.opened or domain.penalty):
+        return Level.GREEN
+    return Level.RED if circuit(domain, now) == "open" else Level.YELLOW
+
+
+def level_of(share: float) -> Level:
+    """How bad it is that so many per cent fail."""
+    if share > MOST_FAILURES:
+        return Level.RED
+    return Level.YELLOW if share > SOME_FAILURES else Level.GREEN
+
+
+def address(domain: Domain) -> str:
+    """Where its limits are set."""
+    return reverse("admin:jobs_domain_change", args=[quote(domain.host)])

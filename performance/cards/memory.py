@@ -1,0 +1,219 @@
+"""Memory: what each process has, whether it grows, what collecting garbage costs, leak suspects."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from performance.cards.shapes import Chart, Column, Content, Fact, Health, Level, Line, Row, Table
+from performance.conf import performance_settings
+from performance.recorders import garbage, growth
+from performance.recorders.memory import NAME
+from performance.storage.reading import series, top, total, values
+
+if TYPE_CHECKING:
+    from performance.storage.reading import Point, Scope
+
+# Shares of the limit.
+MUCH, TOO_MUCH = 0.8, 0.9
+# Milliseconds that a collection may stop a process.
+LONG_PAUSE = 50.0
+ROLES = ("web", "worker")
+MEBIBYTE = 1024 * 1024
+
+PROCESSES = (
+    Column("instance", "Process", "code"),
+    Column("role", "Role"),
+    Column("rss", "RSS", "bytes"),
+    Column("pss", "PSS", "bytes"),
+    Column("uss", "USS", "bytes"),
+    Column("limit", "Limit", "bytes"),
+    Column("used", "Of limit", "percent"),
+    Column("slope", "Growth an hour", "bytes"),
+    Column("blocks", "Blocks", "number"),
+    Column("frozen", "Frozen objects", "number"),
+    Column("counts", "Since last collection"),
+    Column("collections", "Collections"),
+    Column("uncollectable", "Uncollectable", "number"),
+    Column("tracing", "Traced now"),
+)
+GENERATIONS = (
+    Column("generation", "Collections of"),
+    Column("rate", "Rate", "per second"),
+    Column("p50", "p50", "ms"),
+    Column("p99", "p99", "ms"),
+    Column("max", "Longest", "ms"),
+    Column("sum", "Together", "ms"),
+)
+SUSPECTS = (
+    Column("place", "Allocated at", "code"),
+    Column("bytes", "Grew by", "bytes"),
+    Column("objects", "Objects", "number"),
+    Column("seconds", "Within", "seconds"),
+    Column("seen", "Times seen", "number"),
+    Column("stack", "Called from", "code"),
+)
+
+
+class MemoryCard:
+    """Whether memory will last."""
+
+    name = "memory"
+    title = "Memory"
+    template = ""
+
+    def content(self, scope: Scope) -> Content:
+        """Every process as it is now, and the window's growth and pauses."""
+        states = {
+            instance: state
+            for instance, state in values(NAME).items()
+            if not scope.instance or instance == scope.instance
+        }
+        if not states:
+            return Content(
+                empty="No process tells of its memory: start one, and look again in ten seconds."
+            )
+        suspects = top(growth.NAME, scope, order="max")
+        table = Table(
+            "suspects",
+            "Leak suspects",
+            SUSPECTS,
+            [
+                Row(
+                    {
+                        "place": line.key,
+                        "bytes": line.max,
+                        "objects": line.about.get("objects"),
+                        "seconds": line.about.get("seconds"),
+                        "seen": line.count,
+                        "stack": line.about.get("about") or _callers(line.about.get("stack", [])),
+                    },
+                    level=Level.RED,
+                )
+                for line in suspects
+            ],
+            "No process has grown for long enough to be traced.",
+        )
+        return Content(
+            health=health(states, [line.key for line in suspects]),
+            facts=facts(states),
+            charts=charts(scope),
+            tables=[] if scope.is_brief else [processes(states), generations(scope), table],
+        )
+
+
+def health(states: dict[str, dict[str, Any]], suspects: list[str]) -> Health:
+    """A limit that is near, then leaks, then growth that may become one."""
+    fullest = max(states, key=lambda instance: used(states[instance]) or 0.0)
+    share = used(states[fullest]) or 0.0
+    if share > TOO_MUCH:
+        return Health(Level.RED, f"{fullest} has {share:.0%} of the memory it may have")
+    if suspects:
+        return Health(Level.RED, f"memory that is taken at {suspects[0]} is not given back")
+    if share > MUCH:
+        return Health(Level.YELLOW, f"{fullest} has {share:.0%} of the memory it may have")
+    steepest = max(states, key=lambda instance: slope(states[instance]))
+    grown = slope(states[steepest])
+    if grown > performance_settings().memory_slope:
+        return Health(
+            Level.YELLOW, f"{steepest} grows by {grown / MEBIBYTE:.0f} MiB an hour; watch it"
+        )
+    return Health(Level.GREEN, "no process grows for long")
+
+
+def facts(states: dict[str, dict[str, Any]]) -> list[Fact]:
+    """The fleet's memory; what processes share counts once in PSS."""
+    found = states.values()
+    steepest = max(map(slope, found))
+    is_steep = steepest > performance_settings().memory_slope
+    known = [state["pss"] for state in found if state.get("pss")]
+    return [
+        Fact("RSS together", sum(state.get("rss") or 0 for state in found), "bytes"),
+        Fact(
+            "PSS together",
+            sum(known) if len(known) == len(states) else None,
+            "bytes",
+            hint="What processes share is divided among them.",
+        ),
+        Fact("Largest process", max(state.get("rss") or 0 for state in found), "bytes"),
+        Fact(
+            "Steepest growth an hour",
+            steepest,
+            "bytes",
+            Level.YELLOW if is_steep else Level.GREEN,
+            hint="By least squares over the last ten minutes.",
+        ),
+    ]
+
+
+def charts(scope: Scope) -> list[Chart]:
+    """The largest process of each role, and how long full collections stopped anything."""
+    by_role = {role: series(f"{NAME}.rss", scope, role) for role in ROLES}
+    pauses = series(garbage.NAME, scope)
+    full = series(garbage.NAME, scope, garbage.GENERATIONS[-1])
+    return [
+        Chart(
+            "RSS of the largest process",
+            [point.at for point in full],
+            [Line(role, _largest(points)) for role, points in by_role.items()],
+            "bytes",
+        ),
+        Chart(
+            "Longest garbage collection",
+            [point.at for point in full],
+            [Line("any", _largest(pauses)), Line("full", _largest(full))],
+            "ms",
+        ),
+    ]
+
+
+def processes(states: dict[str, dict[str, Any]]) -> Table:
+    """A row a process, as it is now."""
+    roles = {instance: state.get("role") for instance, state in values("process").items()}
+    rows = []
+    for instance, state in states.items():
+        share = used(state)
+        cells = {column.key: state.get(column.key) for column in PROCESSES} | {
+            "instance": instance,
+            "role": roles.get(instance),
+            "used": None if share is None else 100 * share,
+            **{name: _joined(state.get(name)) for name in ("counts", "collections")},
+        }
+        is_full = share is not None and share > MUCH
+        rows.append(Row(cells, level=Level.RED if is_full else Level.GREEN))
+    return Table("processes", "By process", PROCESSES, rows)
+
+
+def generations(scope: Scope) -> Table:
+    """A row a generation: the older, the longer it stops the process."""
+    seconds = scope.period.window.total_seconds()
+    rows = []
+    for generation in garbage.GENERATIONS:
+        line = total(series(garbage.NAME, scope, generation))
+        cells = {column.key: getattr(line, column.key, None) for column in GENERATIONS}
+        cells |= {"generation": generation, "rate": line.count / seconds}
+        level = Level.YELLOW if line.max > LONG_PAUSE else Level.GREEN
+        rows.append(Row(cells, level=level))
+    return Table("generations", "Garbage collections", GENERATIONS, rows)
+
+
+def used(state: dict[str, Any]) -> float | None:
+    """The share of its limit that a process has; None when it has no limit."""
+    size, limit = state.get("rss"), state.get("limit")
+    return size / limit if size and limit else None
+
+
+def slope(state: dict[str, Any]) -> float:
+    """Bytes an hour; 0 while that is unknown."""
+    return float(state.get("slope") or 0.0)
+
+
+def _largest(points: list[Point]) -> list[float | None]:
+    return [point.summary.max if point.summary.count else None for point in points]
+
+
+def _joined(numbers: list[int] | None) -> str | None:
+    return " / ".join(map(str, numbers)) if numbers else None
+
+
+def _callers(stack: list[str]) -> str:
+    return " ← ".join(stack[:4])

@@ -1,0 +1,247 @@
+"""Pools: how full they are, who waits for a connection, and what went wrong in them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.utils import timezone
+
+from performance.cards.lately import percentiles
+from performance.cards.shapes import Chart, Column, Content, Fact, Health, Level, Line, Row, Table
+from performance.histogram import merged, percentile
+from performance.models import Aggregate
+from performance.recorders import pools
+from performance.storage.folding import unpack
+from performance.storage.reading import Scope, series, total, values
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from performance.histogram import Histogram
+    from performance.storage.periods import Period
+    from performance.storage.reading import Point
+
+# Per cent of a pool's connections that are in use.
+NEARLY_FULL = 80.0
+FULL = 95.0
+# Those who got no connection colour the card for so many minutes.
+LATELY = 5
+MOST_POOLS = 6
+
+COLUMNS = (
+    Column("instance", "Process", "code"),
+    Column("pool", "Pool", "code"),
+    Column("usage", "Usage", "percent"),
+    Column("used", "Used", "number"),
+    Column("size", "Size", "number"),
+    Column("max", "Maximum", "number"),
+    Column("waiting", "Waiting", "number"),
+    Column("requests", "Requests", "number"),
+    Column("queued", "Had to wait", "number"),
+    Column("wait", "Mean wait", "ms"),
+    Column("p95", "p95 wait", "ms"),
+    Column("refused", "Timeouts", "number"),
+    Column("opened", "Opened", "number"),
+    Column("opening", "Mean opening", "ms"),
+    Column("opening_failed", "Opening failed", "number"),
+    Column("lost", "Lost", "number"),
+    Column("bad", "Came back broken", "number"),
+    Column("lifetime", "Replaced after", "seconds"),
+)
+
+
+class PoolsCard:
+    """Who has connections, and who waits for one."""
+
+    name = "pools"
+    title = "Pools"
+    template = ""
+
+    def content(self, scope: Scope) -> Content:
+        """Every pool of every process, now and over the window."""
+        told = states(scope)
+        if not told:
+            return Content(
+                empty="No process tells of its pools. Start a web server or a worker; with"
+                " PERFORMANCE_ENABLED=false they tell nothing."
+            )
+        waits = series(pools.WAIT, scope)
+        return Content(
+            health=health(told, timeouts(scope)),
+            facts=facts(told, scope, waits),
+            charts=charts(scope, waits),
+            tables=[] if scope.is_brief else [by_process(told, scope)],
+            note="Of pools that do not count something, nothing is shown: asyncpg tells of no"
+            " waits, and the cache's pools count only the callers that had to wait.",
+        )
+
+
+def states(scope: Scope) -> dict[str, dict[str, Any]]:
+    """What the processes say of their pools and of what is held too long, by instance."""
+    found = values(pools.NAME)
+    if scope.instance:
+        return {name: one for name, one in found.items() if name == scope.instance}
+    return found
+
+
+def leaks(told: dict[str, dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    """Connections that nobody will give back, with the process that lacks them."""
+    return [
+        (instance, one)
+        for instance, document in told.items()
+        for one in document.get("held", [])
+        if one["state"] == "leaked"
+    ]
+
+
+def usage(pool: dict[str, Any]) -> float:
+    """Per cent of the connections that it may have which are in use."""
+    return 100 * float(pool["used"]) / pool["max"] if pool["max"] else 0.0
+
+
+def every(told: dict[str, dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    """All pools with their processes, the fullest first."""
+    found = [(instance, pool) for instance, one in told.items() for pool in one.get("pools", [])]
+    return sorted(found, key=lambda one: -usage(one[1]))
+
+
+def timeouts(scope: Scope) -> float:
+    """How many callers got no connection in the last minutes."""
+    points = series(pools.TIMEOUT, Scope(instance=scope.instance))
+    return total(points[-LATELY:]).count
+
+
+def health(told: dict[str, dict[str, Any]], timeouts: float) -> Health:
+    """The worst of leaks, callers in vain, callers that wait, and full pools."""
+    lost = leaks(told)
+    if lost:
+        instance, one = lost[0]
+        return Health(
+            Level.RED,
+            f"{len(lost)} leaked; {one['where']} holds one of {one['pool']} of {instance}",
+        )
+    if timeouts:
+        return Health(
+            Level.RED, f"callers without a connection in the last {LATELY} minutes: {timeouts:.0f}"
+        )
+    found = every(told)
+    waiting = sum(pool["waiting"] or 0 for _, pool in found)
+    if waiting:
+        return Health(Level.RED, f"callers that wait for a connection: {waiting}")
+    if not found:
+        return Health(Level.GREEN, "no process has opened a pool yet")
+    instance, fullest = found[0]
+    reason = (
+        f"the fullest pool, {fullest['key']} of {instance}, is in use by {usage(fullest):.0f} %"
+    )
+    return Health(level_of(usage(fullest)), reason)
+
+
+def level_of(usage: float) -> Level:
+    """How bad it is that so many per cent are in use."""
+    if usage >= FULL:
+        return Level.RED
+    return Level.YELLOW if usage >= NEARLY_FULL else Level.GREEN
+
+
+def facts(told: dict[str, dict[str, Any]], scope: Scope, waits: Sequence[Point]) -> list[Fact]:
+    """The fleet's connections to PostgreSQL, and what callers waited in the window."""
+    found = [pool for _, pool in every(told) if pool["name"].startswith(pools.POSTGRESQL)]
+    waited = total(waits)
+    refused = total(series(pools.TIMEOUT, scope)).count
+    broken = total(series(pools.BROKEN, scope)).count
+    waiting = sum(pool["waiting"] or 0 for pool in found)
+    return [
+        Fact("PostgreSQL connections in use", sum(pool["used"] for pool in found)),
+        Fact("Open", sum(pool["size"] for pool in found)),
+        Fact("At most", sum(pool["max"] for pool in found)),
+        Fact("Waiting", waiting, level=Level.RED if waiting else Level.GREEN),
+        Fact("p95 wait", waited.p95, "ms"),
+        Fact("Timeouts", refused, level=Level.RED if refused else Level.GREEN),
+        Fact("Broken", broken, hint="Lost while idle, returned broken, or not opened at all"),
+        Fact("Leaks", len(leaks(told)), level=Level.RED if leaks(told) else Level.GREEN),
+    ]
+
+
+def charts(scope: Scope, waits: Sequence[Point]) -> list[Chart]:
+    """The pools of each kind together, and the wait for a connection."""
+    moments = [point.at for point in waits]
+    found = gauges(scope)
+    shown = [
+        Chart(
+            f"Connections: {key}",
+            moments,
+            [
+                Line(name, averages(moments, found.get((type, key), {}), scope.period))
+                for name, type in (("used", pools.USED), ("size", pools.SIZE))
+            ],
+        )
+        for key in sorted({key for _, key in found})[:MOST_POOLS]
+    ]
+    # What has no histogram has no percentiles: the cache's pools tell of their waits together.
+    if any(point.summary.histogram for point in waits):
+        curves = [Line(name, curve) for name, curve in percentiles(waits).items()]
+        shown.append(Chart("Wait for a connection", moments, curves, "ms"))
+    return shown
+
+
+def gauges(scope: Scope) -> dict[tuple[str, str], dict[datetime, float]]:
+    """Values × seconds by when their bucket begins, of each gauge (its type and key)."""
+    now = timezone.now()
+    rows = scope.rows(pools.USED, now) | scope.rows(pools.SIZE, now)
+    found: dict[tuple[str, str], dict[datetime, float]] = {}
+    for type, key, bucket, sum in rows.values_list("type", "key", "bucket", "sum"):
+        found.setdefault((type, key), {})[bucket] = sum
+    return found
+
+
+def averages(
+    moments: Sequence[datetime], gauge: dict[datetime, float], period: Period
+) -> list[float | None]:
+    """What all processes together had on average in each bucket, None where nobody told of it.
+
+    Of the bucket that is not over yet, the seconds so far count.
+    """
+    now = timezone.now()
+    return [
+        gauge[at] / min(period.seconds, max((now - at).total_seconds(), pools.EVERY))
+        if at in gauge
+        else None
+        for at in moments
+    ]
+
+
+def by_process(told: dict[str, dict[str, Any]], scope: Scope) -> Table:
+    """A row a process and pool, with all that the pool counts."""
+    waits = histograms(scope, list(told)) if scope.period.by_instance else {}
+    rows = []
+    for instance, pool in every(told):
+        spread = waits.get((instance, pool["key"]))
+        mean = {
+            "wait": quotient(pool["queued_ms"], pool["queued"]),
+            "opening": quotient(pool["opening_ms"], pool["opened"]),
+            "p95": percentile(spread, 0.95) if spread else None,
+        }
+        cells = {**pool, **mean, "instance": instance, "pool": pool["key"], "usage": usage(pool)}
+        rows.append(Row(cells, level=level_of(usage(pool))))
+    return Table("pools", "By process and pool", COLUMNS, rows)
+
+
+def quotient(whole: float | None, number: float | None) -> float | None:
+    """The mean, None where there is none."""
+    return whole / number if whole is not None and number else None
+
+
+def histograms(scope: Scope, instances: list[str]) -> dict[tuple[str, str], Histogram]:
+    """What callers waited in the window, by process and pool."""
+    rows = Aggregate.objects.filter(
+        type=pools.WAIT,
+        period=scope.period.seconds,
+        instance__in=instances,
+        bucket__gt=timezone.now() - scope.period.window,
+    )
+    found: dict[tuple[str, str], list[Histogram]] = {}
+    for instance, key, histogram in rows.values_list("instance", "key", "histogram"):
+        found.setdefault((instance, key), []).append(unpack(bytes(histogram)))
+    return {place: merged(parts) for place, parts in found.items()}

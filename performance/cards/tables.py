@@ -1,0 +1,175 @@
+"""Tables: how large, how they are read, what is wasted, and whether dead rows are cleared away."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from performance.analysis.postgresql import tables, vacuum
+from performance.analysis.postgresql.tables import label
+from performance.cards.shapes import Column, Content, Fact, Health, Level, Row
+from performance.cards.shapes import Table as Shown
+from performance.cards.verdicts import worst
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from performance.analysis.postgresql.tables import Bloat, Table
+    from performance.analysis.postgresql.vacuum import Health as Vacuum
+    from performance.storage.reading import Scope
+
+# Per cent, and blocks below which a ratio says nothing.
+LOW_HIT_RATIO, FEW_BLOCKS = 99.0, 10_000
+# Half of a table and so many bytes: rewriting it is worth the trouble.
+MUCH_WASTED, WASTED_FROM = 0.5, 50 * 1024 * 1024
+# Per cent of autovacuum's own threshold, and dead rows below which nobody notices.
+OVERDUE, DEAD_FROM = 200.0, 10_000
+WRAPAROUND_SOON = 1_000_000_000
+
+TABLES = (
+    Column("table", "Table", "code"),
+    Column("rows", "Rows", "number"),
+    Column("size", "Table", "bytes"),
+    Column("indexes", "Indexes", "bytes"),
+    Column("hit", "Found in memory", "percent"),
+    Column("sequential", "Read whole", "number"),
+    Column("read", "Rows read so", "number"),
+    Column("scans", "By index", "number"),
+    Column("writes", "Rows written", "number"),
+    Column("wasted", "Wasted, about", "bytes"),
+)
+VACUUM = (
+    Column("table", "Table", "code"),
+    Column("dead", "Dead rows", "number"),
+    Column("live", "Live rows", "number"),
+    Column("threshold", "Cleared from", "number"),
+    Column("due", "Of that", "percent"),
+    Column("vacuumed", "Vacuumed", "time"),
+    Column("analysed", "Analysed", "time"),
+    Column("changed", "Changed since", "number"),
+    Column("age", "Oldest row", "number"),
+    Column("automatic", "Autovacuum"),
+)
+PROGRESS = (
+    Column("table", "Table", "code"),
+    Column("phase", "Phase"),
+    Column("done", "Done", "percent"),
+)
+
+
+class TablesCard:
+    """Where the space goes."""
+
+    name = "tables"
+    title = "Tables"
+    template = ""
+
+    def content(self, scope: Scope) -> Content:
+        """The largest tables, and those that need a vacuum most, as they are now."""
+        found, cleared = tables.tables(), vacuum.vacuum()
+        wasted = tables.bloat(found)
+        largest = [_row(one, wasted.get(one.oid)) for one in found]
+        complaints = [*_bloated(found, wasted), *_overdue(cleared)]
+        return Content(
+            health=worst(complaints, "dead rows are cleared away in time"),
+            facts=_facts(found, wasted, cleared),
+            tables=[
+                Shown("tables", "Largest", TABLES, largest),
+                Shown("vacuum", "Vacuum", VACUUM, [_vacuum(one) for one in cleared]),
+                *_progress(),
+            ],
+            note="Counters are since the last reset of PostgreSQL's statistics.",
+        )
+
+
+def _facts(found: list[Table], wasted: dict[int, Bloat], cleared: list[Vacuum]) -> list[Fact]:
+    return [
+        Fact("Tables", sum(one.size for one in found), "bytes"),
+        Fact("Indexes", sum(one.indexes_size for one in found), "bytes"),
+        Fact(
+            "Wasted, about", sum(one.wasted for one in wasted.values()), "bytes",
+            hint="What the rows need by their average width, against the pages that there are.",
+        ),
+        Fact("Dead rows", sum(one.dead for one in cleared)),
+        Fact("Oldest row", max((one.age for one in cleared), default=0), hint="Transactions ago."),
+    ]  # fmt: skip
+
+
+def _is_bloated(one: Bloat | None) -> bool:
+    return one is not None and one.wasted >= max(WASTED_FROM, MUCH_WASTED * one.size)
+
+
+def _bloated(found: Sequence[Table], wasted: dict[int, Bloat]) -> list[Health]:
+    return [
+        Health(
+            Level.YELLOW,
+            f"about {100 * wasted[one.oid].wasted / wasted[one.oid].size:.0f} % of {one.label} is "
+            "empty: VACUUM FULL or pg_repack gives it back",
+        )
+        for one in found
+        if _is_bloated(wasted.get(one.oid))
+    ]
+
+
+def _overdue(cleared: Sequence[Vacuum]) -> list[Health]:
+    found = []
+    for one in cleared:
+        name = label(one.schema, one.name)
+        if one.age >= WRAPAROUND_SOON:
+            found.append(Health(Level.RED, f"{name} has rows so old that writing will stop"))
+        elif one.due >= OVERDUE and one.dead >= DEAD_FROM:
+            why = "autovacuum does not keep up" if one.is_automatic else "autovacuum is off for it"
+            found.append(Health(Level.YELLOW, f"{name} has {one.dead:,} dead rows: {why}"))
+    return found
+
+
+def _row(one: Table, wasted: Bloat | None) -> Row:
+    asked = one.blocks_hit + one.blocks_read
+    is_cold = asked > FEW_BLOCKS and (one.hit_ratio or 100) < LOW_HIT_RATIO
+    return Row(
+        {
+            "table": one.label,
+            "rows": one.rows,
+            "size": one.size,
+            "indexes": one.indexes_size,
+            "hit": one.hit_ratio,
+            "sequential": one.sequential_scans,
+            "read": one.sequential_rows,
+            "scans": one.index_scans,
+            "writes": one.writes,
+            "wasted": wasted.wasted if wasted else None,
+        },
+        level=Level.YELLOW if is_cold or _is_bloated(wasted) else Level.GREEN,
+    )
+
+
+def _vacuum(one: Vacuum) -> Row:
+    is_overdue = one.due >= OVERDUE and one.dead >= DEAD_FROM
+    return Row(
+        {
+            "table": label(one.schema, one.name),
+            "dead": one.dead,
+            "live": one.live,
+            "threshold": one.threshold,
+            "due": one.due,
+            "vacuumed": one.vacuumed_at,
+            "analysed": one.analysed_at,
+            "changed": one.changed,
+            "age": one.age,
+            "automatic": "on" if one.is_automatic else "off",
+        },
+        level=Level.YELLOW if is_overdue or not one.is_automatic else Level.GREEN,
+    )
+
+
+def _progress() -> list[Shown]:
+    rows = [
+        Row(
+            {
+                "table": one.table,
+                "phase": one.phase,
+                "done": 100 * one.done / one.blocks if one.blocks else None,
+            }
+        )
+        for one in vacuum.running()
+    ]
+    return [Shown("running", "Vacuumed right now", PROGRESS, rows)] if rows else []

@@ -1,0 +1,129 @@
+"""A connection that is out of its pool: who took it, for what request, and by which line."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from django.urls import Resolver404, resolve
+
+from performance.recording.places import origin, places
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import CodeType
+    from weakref import ref
+
+    from django.db.backends.base.base import BaseDatabaseWrapper
+    from psycopg import Connection
+    from psycopg_pool import ConnectionPool
+
+# The attribute of the checkout, and the argument of `getrefcount`.
+NOBODY = 2
+# Deep enough for a view's line in most cases; each frame costs more than 0.1 µs.
+MOST_FRAMES = 25
+# Takes connections for everybody.
+PLUMBING = ("scraper_site/postgresql/", "django/db/backends/", "django/utils/asyncio.py")
+
+
+@dataclass(slots=True, eq=False)
+class Work:
+    """A request, from its start until its answer is sent.
+
+    It has connections out of pools, by their id, and used these of Django's.
+    """
+
+    method: str
+    path: str
+    is_over: bool = False
+    held: dict[int, Checkout] = field(default_factory=dict)
+    wrappers: set[BaseDatabaseWrapper] = field(default_factory=set)
+
+    @property
+    def view(self) -> str:
+        """Method and route, as requests are recorded by."""
+        try:
+            return f"{self.method} /{resolve(self.path).route}"
+        except Resolver404:
+            return f"{self.method} (no view)"
+
+
+class Life:
+    """Something that dies with the thread or greenlet it belongs to."""
+
+
+class Lives(threading.local):
+    """Where each has its own."""
+
+    def __init__(self) -> None:
+        self.life = Life()
+
+
+lives = Lives()
+current: ContextVar[Work | None] = ContextVar("work", default=None)
+
+
+@dataclass(slots=True, eq=False)
+class Checkout:
+    """A connection that is out of its pool; `key` is the pool's name, as it is recorded.
+
+    `owner` lives as long as the thread or greenlet that took it. `wrapper` gives the connection of
+    Django's that it was taken for, None when it was taken straight out of the pool.
+    """
+
+    connection: Connection[Any]
+    pool: ConnectionPool[Any]
+    key: str
+    work: Work | None
+    owner: ref[Life]
+    stack: list[tuple[CodeType, int]]
+    wrapper: Callable[[], BaseDatabaseWrapper | None] = lambda: None
+    since: float = field(default_factory=monotonic)
+    is_told: bool = False
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the request that took it is still at work."""
+        is_alive = self.owner() is not None
+        return is_alive and self.work is not None and not self.work.is_over
+
+    def is_abandoned(self) -> bool:
+        """Whether nobody can be using it, nor will.
+
+        Nobody has what nothing refers to. Django lends a connection to the greenlet that took it
+        only, so that is free when the greenlet is dead. What was taken straight out of the pool
+        may be in anybody's hands.
+        """
+        if sys.getrefcount(self.connection) <= NOBODY:
+            return True
+        wrapper = self.wrapper()
+        if wrapper is None or wrapper.allow_thread_sharing:
+            return False
+        return self.owner() is None
+
+    def document(self, state: str) -> dict[str, Any]:
+        """It as plain data: `held` is seconds, `where` the file and function that took it."""
+        stack = [one for one in places(self.stack) if not one.file.startswith(PLUMBING)]
+        place = origin(stack)
+        return {
+            "state": state,
+            "pool": self.key,
+            "view": self.work.view if self.work else "(no request)",
+            "held": round(monotonic() - self.since, 1),
+            "where": place.key if place else "(unknown)",
+            "stack": list(map(str, stack)),
+        }
+
+
+def stack() -> list[tuple[CodeType, int]]:
+    """The code and line of who asked the pool and of who called that, the innermost first."""
+    frame = sys._getframe(3)
+    found: list[tuple[CodeType, int]] = []
+    while frame is not None and len(found) < MOST_FRAMES:
+        found.append((frame.f_code, frame.f_lineno))
+        frame = frame.f_back  # type: ignore[assignment]
+    return found

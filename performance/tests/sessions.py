@@ -1,0 +1,64 @@
+"""Sessions of their own on the test database, some of them stuck."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from django.db import DatabaseError, connection
+
+from performance.analysis.postgresql import activity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+OURS, FOREIGN = "scraper/web/1", "psql"
+
+
+@contextmanager
+def session(application: str = OURS) -> Iterator[tuple[int, Callable[[str], None]]]:
+    """A second session under that name; its pid, and a function that runs SQL in it."""
+    other = connection.copy()
+    # What one thread opens another one uses.
+    other.inc_thread_sharing()
+
+    def run(statement: str) -> None:
+        with other.cursor() as cursor:
+            cursor.execute(statement)
+
+    try:
+        run(f"SET application_name = '{application}'")
+        yield other.connection.info.backend_pid, run
+    finally:
+        other.dec_thread_sharing()
+        other.close()
+
+
+@contextmanager
+def lock_wait() -> Iterator[tuple[int, int, list[str]]]:
+    """A session that holds a lock in an idle transaction, and one that waits for it.
+
+    Gives the holder's pid, the waiter's, and why the waiter's statement ended once it has.
+    """
+    ended: list[str] = []
+    with session() as (holder, hold), session() as (waiter, wait):
+        hold("BEGIN; LOCK TABLE performance_value")
+
+        def ask() -> None:
+            try:
+                wait("SELECT count(*) FROM performance_value")
+            except DatabaseError as error:
+                ended.append(str(error))
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        while not any(one.pid == waiter and one.blockers for one in activity.sessions()):
+            thread.join(0.01)
+        try:
+            yield holder, waiter, ended
+        finally:
+            # Nobody waits for ever for what a test has not ended.
+            if (left := activity.session(holder)) is not None:
+                activity.end(holder, left.started, "terminate")
+            thread.join(10)

@@ -1,0 +1,178 @@
+"""Boot checks: each closed trap is green here, and each is seen when it is open."""
+
+import gc
+from contextlib import contextmanager
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from performance.analysis import checks
+from performance.analysis.checks import CHECKS, processes, servers, settings
+from performance.analysis.checks import connections as budgets
+from performance.cards.checks import ChecksCard
+from performance.cards.shapes import Level
+from performance.models import Value
+from performance.recording.rescue import failures
+from performance.storage.reading import Scope
+
+pytestmark = pytest.mark.django_db
+
+
+@contextmanager
+def database_options(**values):
+    before = dict(connection.settings_dict)
+    connection.settings_dict.update(values)
+    try:
+        yield
+    finally:
+        connection.settings_dict.update(before)
+
+
+def pool(**options):
+    return database_options(OPTIONS={**connection.settings_dict["OPTIONS"], "pool": options})
+
+
+def set_in_session(name, value):
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config(%s, %s, true)", [name, value])
+
+
+def test_every_check_says_what_would_happen_and_what_to_do():
+    assert all(check.why.endswith(".") and check.advice.endswith(".") for check in CHECKS)
+
+
+@pytest.mark.parametrize("role", ["web", "worker"])
+def test_every_check_of_a_role_can_be_made(role):
+    failures.clear()
+    found = checks.run(role)
+    assert set(found) == {check.name for check in CHECKS if role in check.roles}
+    assert not failures
+
+
+def test_a_check_that_fails_is_told_as_such(monkeypatch):
+    def broken():
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(checks, "CHECKS", [checks.Check("test", broken, "None.", ("web",))])
+    assert checks.run("web") == {"broken": "could not be checked"}
+
+
+def test_kept_connections_are_a_trap():
+    with database_options(CONN_MAX_AGE=60):
+        assert settings.connections_are_kept() == "CONN_MAX_AGE is 60"
+    assert settings.connections_are_kept() == ""
+
+
+def test_unchecked_connections_are_a_trap():
+    with database_options(CONN_HEALTH_CHECKS=False):
+        assert settings.connections_are_not_checked()
+    assert settings.connections_are_not_checked() == ""
+
+
+def test_a_pool_that_lets_requests_wait_for_long_is_a_trap():
+    with pool(timeout=30):
+        assert "30 s" in settings.pool_waits_too_long()
+    with pool(timeout=3):
+        assert settings.pool_waits_too_long() == ""
+
+
+def test_a_pool_that_lets_any_number_wait_is_a_trap():
+    with pool(timeout=3):
+        assert settings.pool_queue_is_endless()
+    with pool(timeout=3, max_waiting=10):
+        assert settings.pool_queue_is_endless() == ""
+
+
+def test_pickle_is_a_trap(settings):
+    options = settings.CACHES["default"]["OPTIONS"]
+    assert checks.settings.cache_is_pickled() == ""
+    settings.CACHES = {"default": {"OPTIONS": {**options, "SERIALIZER": "x.PickleSerializer"}}}
+    assert checks.settings.cache_is_pickled()
+
+
+def test_an_unbounded_cache_pool_is_a_trap(settings):
+    assert checks.settings.cache_pool_is_unbounded() == ""
+    settings.CACHES = {"default": {"OPTIONS": {}}}
+    assert checks.settings.cache_pool_is_unbounded()
+
+
+def test_compressing_what_is_streamed_is_a_trap(settings):
+    assert checks.settings.streams_are_compressed() == ""
+    settings.MIDDLEWARE = ["django.middleware.gzip.GZipMiddleware"]
+    assert checks.settings.streams_are_compressed()
+
+
+@pytest.mark.parametrize(
+    ("name", "look"),
+    [
+        ("statement_timeout", servers.statements_run_for_ever),
+        ("idle_in_transaction_session_timeout", servers.transactions_idle_for_ever),
+    ],
+)
+def test_time_without_end_is_a_trap(name, look):
+    assert look() == ""
+    set_in_session(name, "0")
+    assert look() == f"{name} is 0"
+
+
+def test_a_commit_that_is_not_durable_is_a_trap():
+    set_in_session("synchronous_commit", "off")
+    assert "synchronous_commit" in servers.commits_are_not_durable()
+
+
+def test_more_connections_than_postgresql_has_are_a_trap():
+    set_in_session("application_name", "scraper/web/1")
+    with pool(max_size=100_000):
+        assert "100000 connections" in budgets.budget_is_exceeded()
+    with pool(max_size=10):
+        assert budgets.budget_is_exceeded() == ""
+
+
+def test_garbage_collection_of_what_was_imported_is_a_trap():
+    gc.unfreeze()
+    assert processes.collector_is_not_tuned()
+    gc.freeze()
+    assert processes.collector_is_not_tuned() == ""
+    gc.unfreeze()
+
+
+def test_a_fork_after_the_import_is_a_trap(monkeypatch):
+    assert processes.application_is_preloaded() == ""
+    monkeypatch.setattr(processes, "IMPORTED_BY", 1)
+    assert processes.application_is_preloaded()
+
+
+def test_clocks_sessions_and_the_engine_are_well_here():
+    assert servers.clocks_disagree() == ""
+    assert servers.sessions_are_shared() == ""
+    assert processes.engine_schema_is_missing() == ""
+    assert processes.aiohttp_is_old() == ""
+
+
+def tell(instance, **found):
+    Value.objects.create(
+        type="checks", instance=instance, document={"found": found}, updated_at=timezone.now()
+    )
+
+
+def test_one_open_trap_in_one_process_is_red_and_first():
+    tell("web/1", waits_block_the_hub="", connections_are_kept="")
+    tell("web/2", waits_block_the_hub="psycopg was first", connections_are_kept="")
+    content = ChecksCard().content(Scope())
+    assert content.health
+    assert content.health.level is Level.RED
+    first = content.tables[0].rows[0]
+    assert first.cells["state"] == "open"
+    assert (first.cells["where"], first.cells["found"]) == ("web/2", "psycopg was first")
+
+
+def test_closed_traps_are_green():
+    tell("web/1", **dict.fromkeys([check.name for check in CHECKS], ""))
+    health = ChecksCard().content(Scope()).health
+    assert health
+    assert health.level is Level.GREEN
+
+
+def test_before_any_process_has_told_the_card_says_so():
+    assert "few seconds" in ChecksCard().content(Scope()).empty

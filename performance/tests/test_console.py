@@ -1,0 +1,160 @@
+"""The console's pages as answers: who may see them, and what they make of strange questions."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.utils import timezone
+
+from performance.benchmarks import busy_fleet
+from performance.cards.shapes import Column, Content, Health, Level, Row, Table
+from performance.console.overview import tile
+from performance.console.pages import CARDS, PAGES, Page
+from performance.console.rendering import Sorting, rendered
+from performance.models import Deploy
+from performance.storage.periods import PERIODS
+from performance.storage.reading import Scope
+
+BASE = "/admin/performance/"
+TABLE = Table(
+    "words",
+    "Words",
+    [Column("word", "Word"), Column("number", "Number", "number")],
+    [
+        Row({"word": "=1+1", "number": 2}),
+        Row({"word": "b", "number": None}),
+        Row({"word": "a", "number": 3}),
+    ],
+)
+
+
+class WordsCard:
+    """A card of the tests' own."""
+
+    name = "words"
+    title = "Words"
+    template = ""
+
+    def content(self, scope: Scope) -> Content:
+        return Content(health=Health(Level.YELLOW, "words fail me"), tables=[TABLE])
+
+
+class BrokenCard(WordsCard):
+    """One that cannot be read."""
+
+    name = "broken"
+    title = "Broken"
+
+    def content(self, scope: Scope) -> Content:
+        raise KeyError("nothing of the sort")
+
+
+@pytest.fixture
+def words(monkeypatch):
+    """The page `checks` with a card that works and one that fails."""
+    cards = (BrokenCard(), WordsCard())
+    page = Page("checks", "Checks", "Of words.", cards)
+    monkeypatch.setitem(PAGES, "checks", page)
+    for card in cards:
+        monkeypatch.setitem(CARDS, card.name, card)
+    return page
+
+
+@pytest.fixture
+def staff(client, db):
+    """Somebody who may see the console, and do nothing in it."""
+    user = User.objects.create_user("looker", is_staff=True)
+    user.user_permissions.add(Permission.objects.get(codename="view_console"))
+    client.force_login(user)
+    return client
+
+
+@pytest.mark.parametrize("path", ["", "requests/", "tiles/", "card/requests/"])
+def test_who_is_not_logged_in_is_sent_to_the_login(client, db, path):
+    answer = client.get(BASE + path)
+    assert answer.status_code == 302
+    assert answer["Location"].startswith("/admin/login/")
+
+
+@pytest.mark.parametrize(
+    "path", ["", "requests/", "tiles/", "card/requests/", "card/requests/views.csv"]
+)
+def test_staff_without_the_permission_are_refused(client, db, path):
+    client.force_login(User.objects.create_user("plain", is_staff=True))
+    assert client.get(BASE + path).status_code == 403
+
+
+@pytest.mark.parametrize("slug", list(PAGES))
+def test_every_page_is_there_before_anything_was_recorded(staff, slug):
+    answer = staff.get(f"{BASE}{slug}/" if slug else BASE)
+    assert answer.status_code == 200
+    assert "This card failed" not in answer.content.decode()
+    assert "did not answer" not in answer.content.decode()
+
+
+@pytest.mark.parametrize("path", ["nothing/", "card/nothing/", "card/requests/nothing.csv"])
+def test_what_does_not_exist_is_not_found(staff, path):
+    assert staff.get(BASE + path).status_code == 404
+
+
+def test_an_unknown_period_is_the_hour(staff):
+    text = staff.get(BASE + "requests/?period=century").content.decode()
+    assert 'aria-current="true">1h<' in text
+
+
+def test_a_strange_sorting_sorts_nothing(staff, words):
+    assert staff.get(BASE + "checks/?sort=-words.<script>").status_code == 200
+    assert Sorting.parse("-words.nothing").apply(TABLE) == TABLE
+
+
+def test_what_has_no_value_is_last_in_either_direction():
+    for sort, expected in (("words.number", [2, 3, None]), ("-words.number", [3, 2, None])):
+        rows = Sorting.parse(sort).apply(TABLE).rows
+        assert [row.cells["number"] for row in rows] == expected
+
+
+def test_no_value_of_a_csv_is_a_formula(staff, words):
+    answer = staff.get(BASE + "card/words/words.csv")
+    assert "attachment" in answer["Content-Disposition"]
+    lines = list(csv.reader(answer.content.decode().splitlines()))
+    assert lines == [["word", "number"], ["'=1+1", "2"], ["b", ""], ["a", "3"]]
+
+
+def test_a_card_that_fails_says_so_and_harms_no_other(staff, words):
+    text = staff.get(BASE + "checks/").content.decode()
+    assert "This card failed: KeyError" in text
+    assert "nothing of the sort" not in text
+    assert "Words fail me." in text
+
+
+@pytest.mark.django_db
+def test_a_page_is_as_well_as_the_worst_of_its_cards(words):
+    found = tile(words, Scope(), [])
+    assert found.health.level == Level.YELLOW
+    assert "failed" in found.health.reason
+
+
+def test_the_overview_names_every_page_with_its_health(staff):
+    text = staff.get(BASE).content.decode()
+    assert text.count('class="module console-tile"') == len(PAGES) - 1
+
+
+@pytest.mark.django_db
+def test_a_deploy_is_marked_on_the_charts():
+    busy_fleet.make(most_keys=3)
+    Deploy.objects.all().delete()
+    now = timezone.now()
+    one = rendered(CARDS["requests"], Scope(), Sorting(), [(now, "deploy of 1234567")])
+    assert [marker.text for marker in one.charts[0].markers] == ["deploy of 1234567"]
+
+
+@pytest.mark.django_db
+def test_every_card_shows_a_busy_fleet_in_every_window():
+    busy_fleet.make(most_keys=4)
+    for period in PERIODS.values():
+        for instance in ("", "web-0/10"):
+            scope = Scope(period, instance)
+            shown = {name: rendered(card, scope, Sorting(), []) for name, card in CARDS.items()}
+            assert {name: one.error for name, one in shown.items() if one.error} == {}

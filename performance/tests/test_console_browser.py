@@ -1,0 +1,232 @@
+"""The console as a person has it: in a browser, from a real web process."""
+
+from __future__ import annotations
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pytest
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
+from django.db import connection
+from django.test import Client
+from playwright.sync_api import expect
+
+from performance.benchmarks import busy_fleet, busy_states
+from performance.console.pages import PAGES
+from performance.models import Value
+from performance.tests.browser import (
+    DESK,
+    PALE_TEXT,
+    PHONE,
+    WIDER,
+    complaints,
+    executable,
+    launched,
+    shot,
+)
+
+pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.django_db]
+# A refresh comes every 5 seconds.
+REFRESHED = 15_000
+
+
+def committed(function, *arguments):
+    """Outside of the test's transaction, so that the web process sees it."""
+
+    def run():
+        try:
+            return function(*arguments)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(run).result()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    yield from launched()
+
+
+@pytest.fixture(scope="module")
+def fleet(django_db_setup, django_db_blocker):
+    """What a busy fleet leaves behind, a part of it."""
+    executable()
+    with django_db_blocker.unblock():
+        committed(busy_fleet.make, 12)
+        yield
+        committed(busy_fleet.clear)
+
+
+@pytest.fixture(scope="module")
+def session_key(fleet):
+    """A superuser's session."""
+
+    def log_in():
+        client = Client()
+        client.force_login(User.objects.create_superuser("console-browser"))
+        return client.cookies[settings.SESSION_COOKIE_NAME].value
+
+    yield committed(log_in)
+    committed(lambda: Session.objects.all().delete())
+    committed(lambda: User.objects.filter(username="console-browser").delete())
+
+
+@pytest.fixture(scope="module")
+def console(start_web, fleet):
+    """The console's address."""
+    with start_web(PERFORMANCE_ENABLED="false") as base:
+        yield f"{base}/admin/performance/"
+
+
+@pytest.fixture
+def opened(browser, session_key, console):
+    """Opens a page of the console, with fresh words of every process; gives page and complaints."""
+
+    @contextmanager
+    def open_(slug="", size=DESK, scheme="light"):
+        # Colours that are on their way from one to another cannot be judged.
+        context = browser.new_context(
+            viewport=size, color_scheme=scheme, reduced_motion="reduce", has_touch=size == PHONE
+        )
+        cookie = {"name": settings.SESSION_COOKIE_NAME, "value": session_key, "url": console}
+        context.add_cookies([cookie])
+        page = context.new_page()
+        found = complaints(page)
+        committed(busy_states.speak)
+        page.goto(f"{console}{slug}/" if slug else console)
+        try:
+            yield page, found
+        finally:
+            context.close()
+
+    return open_
+
+
+@pytest.mark.parametrize("slug", [slug for slug in PAGES if slug])
+def test_every_page_loads_without_complaint_and_reads_well_on_a_phone(opened, slug):
+    with opened(slug, PHONE) as (page, found):
+        expect(page).to_have_title(re.compile(rf"Performance: {re.escape(PAGES[slug].title)}"))
+        expect(page.locator(".console-card").first).to_be_visible()
+        assert page.locator(".console-error").all_inner_texts() == []
+        assert "\n".join(page.evaluate(WIDER)) == ""
+        shot(page, f"{slug}-phone")
+        page.set_viewport_size(DESK)
+        assert "\n".join(page.evaluate(PALE_TEXT)) == ""
+        page.emulate_media(color_scheme="dark")
+        assert "\n".join(page.evaluate(PALE_TEXT)) == ""
+        shot(page, f"{slug}-dark")
+        assert found == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+def test_the_overview_has_a_tile_a_page_and_text_that_can_be_read(opened, size, scheme):
+    with opened("", size, scheme) as (page, found):
+        expect(page.locator(".console-tile")).to_have_count(len(PAGES) - 1)
+        expect(page.locator(".console-strip li")).to_have_count(len(PAGES) - 1)
+        assert "\n".join(page.evaluate(WIDER)) == ""
+        assert "\n".join(page.evaluate(PALE_TEXT)) == ""
+        shot(page, f"overview-{'phone' if size == PHONE else 'desk'}-{scheme}")
+        assert found == []
+
+
+def test_trouble_comes_first_and_leads_to_its_page(opened):
+    with opened() as (page, _):
+        levels = page.locator(".console-strip .console-level").all_inner_texts()
+        assert levels == sorted(levels, key=["red", "yellow", "green"].index)
+        page.locator(".console-strip a", has_text="Requests").click()
+        expect(page.locator("h1")).to_have_text("Requests")
+
+
+def test_charts_have_points_and_say_what_one_points_at(opened):
+    with opened("requests") as (page, _):
+        curves = page.locator("path.console-curve").evaluate_all(
+            "all => all.map(one => one.getAttribute('d').split('L').length)"
+        )
+        assert curves
+        assert min(curves) > 30
+        says = page.locator(".console-slot title").nth(30).text_content()
+        assert re.search(r"\d\d:\d\d · rate [\d.,]+/s", says or "")
+        assert page.locator(".console-marker").count() > 0
+
+
+def test_a_heading_sorts_its_table_and_a_refresh_keeps_it(opened):
+    with opened("requests") as (page, _):
+        table = page.locator("#card-requests table").first
+        table.get_by_role("link", name="Slowest").click()
+        heading = page.locator("#card-requests th", has_text="Slowest").first
+        expect(heading).to_have_attribute("aria-sort", "descending")
+        with page.expect_response(re.compile("/card/requests/"), timeout=REFRESHED) as answer:
+            pass
+        assert "sort=-views.max" in answer.value.url
+        expect(heading).to_have_attribute("aria-sort", "descending")
+        heading.get_by_role("link").click()
+        expect(heading).to_have_attribute("aria-sort", "ascending")
+
+
+def test_another_period_and_process_are_looked_at(opened):
+    with opened("requests") as (page, _):
+        page.locator(".console-periods a", has_text="7d").click()
+        expect(page.locator(".console-periods [aria-current]")).to_have_text("7d")
+        page.locator(".console-periods a", has_text="6h").click()
+        page.get_by_label("Process").select_option(index=1)
+        page.get_by_role("button", name="Show").click()
+        assert "instance=" in page.url
+        assert "period=6h" in page.url
+
+
+def test_a_number_changes_without_a_reload(opened):
+    with opened("queue") as (page, found):
+        ready = page.locator("#card-queue .console-fact", has_text="Ready").first
+        expect(ready).to_contain_text("2,143")
+        queue = Value.objects.filter(type="queue")
+        document = queue.get().document
+        committed(lambda: queue.update(document={**document, "ready": 77}))
+        expect(ready).to_contain_text("77", timeout=REFRESHED)
+        committed(lambda: queue.update(document=document))
+        assert found == []
+
+
+def test_the_overview_refreshes_itself(opened):
+    with opened() as (page, found):
+        with page.expect_response(
+            re.compile("/admin/performance/tiles/"), timeout=REFRESHED
+        ) as one:
+            pass
+        assert one.value.ok
+        expect(page.locator(".console-tile")).to_have_count(len(PAGES) - 1)
+        assert found == []
+
+
+def test_a_hidden_page_asks_for_nothing(opened):
+    with opened("queue") as (page, _):
+        page.evaluate("Object.defineProperty(document, 'hidden', {get: () => true})")
+        asked = []
+        page.on("request", lambda request: asked.append(request.url))
+        # Of two cards one would have asked by then.
+        page.wait_for_timeout(6_000)
+        assert asked == []
+
+
+def test_everything_is_reached_by_keyboard_and_shows_where_one_is(opened):
+    with opened("requests") as (page, _):
+        page.keyboard.press("Tab")
+        assert "skip" in (page.evaluate("document.activeElement.textContent") or "").lower()
+        scroll = page.locator(".console-scroll").first
+        scroll.focus()
+        outline = scroll.evaluate("e => getComputedStyle(e).outlineStyle")
+        assert outline != "none"
+        for _ in range(20):
+            page.keyboard.press("ArrowRight")
+        page.wait_for_function("document.querySelector('.console-scroll').scrollLeft > 0")
+
+
+def test_a_table_is_had_as_csv(opened):
+    with opened("requests") as (page, _):
+        with page.expect_download() as download:
+            page.locator(".console-csv").first.click()
+        assert download.value.suggested_filename == "requests-views.csv"
