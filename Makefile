@@ -8,7 +8,7 @@ EMBEDDED := $(BIN)/python -m scraper_site.embedded
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format lint types layers migrations deploy-check bench faults requirements clean
+.PHONY: help run test check format lint types layers migrations deploy-check bench faults screenshots requirements clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -44,6 +44,10 @@ bench: $(VENV)/.run ## measure the worker against a bare loop over the same page
 
 faults: $(VENV)/.dev ## break everything, check that nothing is lost; ARGS="--seed N --duration S --json FILE"
 	@$(BIN)/python -m tests.faults $(ARGS)
+
+screenshots: $(VENV)/.dev ## put load on the service for a minute and write docs/images
+	@rm -rf .local/screenshots-data
+	@$(EMBEDDED) --data-dir .local/screenshots-data -- $(BIN)/python -m performance.benchmarks.screenshots
 
 requirements: $(VENV)/.dev ## compile requirements*.txt again from pyproject.toml
 	@$(call compile,requirements.txt)
