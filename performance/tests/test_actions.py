@@ -67,12 +67,13 @@ def dead_rows(transactional_db):
 
 def test_a_vacuum_is_previewed_done_and_recorded(admin_client, dead_rows):
     shown = figures(previewed(admin_client, "vacuum", table=TABLE))
-    assert shown["Dead rows"] == 10_000
+    # What other tests rolled back is dead as well.
+    assert shown["Dead rows"] >= 10_000
     assert shown["Table"] > 0
     assert shown["Takes about"] > 0
-    assert value(DEAD) == 10_000
+    before = value(DEAD)
     run = done(admin_client, "vacuum", table=TABLE)
-    assert (run.state, run.outcome) == ("done", "Dead rows: 10,000 before, 0 now.")
+    assert (run.state, run.outcome) == ("done", f"Dead rows: {before:,} before, 0 now.")
     assert value(DEAD) == 0
     entry = LogEntry.objects.get()
     assert entry.user.username == "admin"
@@ -170,6 +171,7 @@ def test_an_index_that_nothing_suggests_is_refused(admin_client):
     assert "No index" in page.context["error"]
 
 
+@pytest.mark.xdist_group("statements")
 def test_statement_statistics_are_reset_with_what_the_console_remembers(admin_client):
     StatementTotals.objects.create(
         query_id=1, user_id=1, database_id=1, is_top_level=True, calls=1, milliseconds=1, rows=1,

@@ -184,6 +184,7 @@ def test_tables_are_looked_after(post, body):
     assert finished(UUID(response.json()["id"])).state == "done"
 
 
+@pytest.mark.xdist_group("statements")
 def test_statistics_are_reset(post):
     response = post("database", action="reset_statistics", dry_run=False)
     assert finished(UUID(response.json()["id"])).state == "done"

@@ -13,7 +13,8 @@ from performance.recorders import statements
 from performance.recording.process import buffer
 from performance.recording.rescue import unobserved
 
-pytestmark = pytest.mark.django_db
+# The server counts for all databases: a reset in one is a reset in all.
+pytestmark = [pytest.mark.django_db, pytest.mark.xdist_group("statements")]
 
 SQL = "SELECT count(*) FROM django_session WHERE session_key = $1"
 

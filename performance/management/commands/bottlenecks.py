@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
-from threading import Event
+from time import monotonic, sleep
 from typing import IO, TYPE_CHECKING, Any, cast
 
 import orjson
@@ -29,6 +30,8 @@ WATCH_EVERY = 10.0
 class Command(BaseCommand):
     """Adapter to `performance.analysis.bottlenecks`."""
 
+    _is_stopped = False
+
     help = "Name what limits the service; exits 0 when nothing is red, 1 otherwise."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -44,18 +47,25 @@ class Command(BaseCommand):
     def handle(self, *, period: str, json: Path | None, watch: bool, **_: Any) -> None:
         """Analyse and print, once or for ever."""
         console = Console(file=cast("IO[str]", self.stdout._out))
-        level = ""
-        try:
-            while True:
-                level = self._look(console, period, json, is_kept=not watch)
-                if not watch:
-                    break
-                Event().wait(WATCH_EVERY)
-                console.clear()
-        except KeyboardInterrupt:
-            pass
+        if watch:
+            # A KeyboardInterrupt could come up where nobody can catch it, as in a finaliser.
+            signal.signal(signal.SIGINT, self._stop)
+        level = self._look(console, period, json, is_kept=not watch)
+        while watch and self._waited():
+            console.clear()
+            level = self._look(console, period, json, is_kept=False)
         if level == "red":
             sys.exit(1)
+
+    def _stop(self, *_: object) -> None:
+        self._is_stopped = True
+
+    def _waited(self) -> bool:
+        """Whether it is time to look again; False after Ctrl-C."""
+        deadline = monotonic() + WATCH_EVERY
+        while monotonic() < deadline and not self._is_stopped:
+            sleep(0.1)
+        return not self._is_stopped
 
     def _look(self, console: Console, period: str, json: Path | None, *, is_kept: bool) -> str:
         with unobserved():
