@@ -21,7 +21,6 @@ GONE_AFTER = timedelta(minutes=1)
 # What a capture may take beyond its seconds, for starting and for reading what it found.
 OVERHEAD = timedelta(minutes=2)
 REQUESTS_KEPT_FOR = timedelta(days=7)
-CAPTURES_KEPT_FOR = timedelta(days=30)
 
 GONE = "The process ended, or did not answer for a minute. Choose one that runs, and ask again."
 LATE = "It took too long and was given up. Ask again, for fewer seconds."
@@ -70,13 +69,11 @@ def fail_gone(captures: list[Capture], now: datetime) -> None:
 
 
 def remove_old(now: datetime, most: int = 100) -> int:
-    """Remove at most so many old captures and requests in silk's tables; returns how many.
+    """Remove at most so many old requests in silk's tables; returns how many.
 
     silk itself would do that by lottery, within requests.
     """
     old = Request.objects.filter(start_time__lt=now - REQUESTS_KEPT_FOR).order_by("start_time")
-    captures = Capture.objects.filter(asked_at__lt=now - CAPTURES_KEPT_FOR).exclude(state__in=OPEN)
     keys = list(old.values_list("pk", flat=True)[:most])
     Request.objects.filter(pk__in=keys).delete()
-    deleted, _ = Capture.objects.filter(pk__in=captures.values("pk")[:most]).delete()
-    return len(keys) + deleted
+    return len(keys)

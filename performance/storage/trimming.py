@@ -33,9 +33,9 @@ KEPT: dict[type[Model], tuple[str, int]] = {
     Sample: ("recorded_at", 7),
     StatementTotals: ("seen_at", 7),
     Subject: ("seen_at", 14),
-    Capture: ("asked_at", 30),
+    Capture: ("ended_at", 30),
     Alert: ("resolved_at", 90),
-    BottleneckReport: ("created_at", 90),
+    BottleneckReport: ("created_at", 30),
     Deploy: ("seen_at", 90),
     Finding: ("resolved_at", 90),
 }

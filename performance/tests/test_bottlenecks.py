@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry
 from performance.analysis.bottlenecks import analyser, history, sampler, shapes
 from performance.analysis.bottlenecks.analyser import analyse
 from performance.analysis.bottlenecks.evidence import WINDOWS
-from performance.analysis.bottlenecks.history import KEPT_FOR, compare, keep
+from performance.analysis.bottlenecks.history import compare, keep
 from performance.analysis.bottlenecks.little import MOST_GROWTH, enough, places_for
 from performance.analysis.bottlenecks.postgresql import SESSIONS
 from performance.analysis.bottlenecks.sampler import (
@@ -40,6 +40,7 @@ from performance.models import BottleneckReport
 from performance.recorders.pools import waits
 from performance.recording.process import buffer
 from performance.storage.reading import Scope, values
+from performance.storage.trimming import trim
 from performance.tests.bottlenecked import healthy, pool_waited, process, requested
 from performance.tests.telling import cells, forget, tell
 from tests.support import Service
@@ -215,8 +216,9 @@ def test_one_process_of_the_fleet_looks_at_a_time():
 
 def test_reports_are_forgotten_after_a_month():
     old = keep(analyse())
-    BottleneckReport.objects.update(created_at=timezone.now() - KEPT_FOR - timedelta(days=1))
+    BottleneckReport.objects.update(created_at=timezone.now() - timedelta(days=31))
     kept = keep(analyse())
+    trim(timezone.now())
     assert list(BottleneckReport.objects.values_list("pk", flat=True)) == [kept.pk] != [old.pk]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from performance.models import BottleneckReport
@@ -13,17 +12,13 @@ if TYPE_CHECKING:
 
     from performance.analysis.bottlenecks.analyser import Report
 
-KEPT_FOR = timedelta(days=30)
-MOST_REMOVED = 1_000
 # Less of a change is chance: of a share of somebody's time, and of any other figure.
 SAME_SHARE, SAME = 0.02, 0.1
 BETTER, WORSE, UNCHANGED = "better", "worse", "the same"
 
 
 def keep(report: Report, requested_by: AbstractBaseUser | None = None) -> BottleneckReport:
-    """Store a report, and forget those that are a month old."""
-    old = BottleneckReport.objects.filter(created_at__lt=report.at - KEPT_FOR).values("pk")
-    BottleneckReport.objects.filter(pk__in=old[:MOST_REMOVED]).delete()
+    """Store a report; `performance.storage.trimming` forgets it."""
     return BottleneckReport.objects.create(
         created_at=report.at,
         period=report.window.name,
@@ -51,12 +46,13 @@ def compare(before: dict[str, Any], after: dict[str, Any]) -> list[Difference]:
 
 def compare_bottlenecks(before: dict[str, Any], after: dict[str, Any]) -> list[Difference]:
     """What each costs, in per cent of somebody's time; 0 where it was not found."""
-    titles, severities = {}, ({}, {})  # type: ignore[var-annotated]
+    titles: dict[str, str] = {}
+    severities: tuple[dict[str, float], dict[str, float]] = ({}, {})
     for found, document in zip(severities, (before, after), strict=True):
         for one in document["bottlenecks"]:
             titles[one["name"]] = one["title"]
             found[one["name"]] = float(one["severity"])
-    pairs = {name: tuple(found.get(name, 0.0) for found in severities) for name in titles}
+    pairs = {name: (severities[0].get(name, 0.0), severities[1].get(name, 0.0)) for name in titles}
     ordered = sorted(pairs, key=lambda name: -max(pairs[name]))
     return [
         Difference(titles[name], 100 * old, 100 * new, "percent", moved(new - old, SAME_SHARE, -1))
