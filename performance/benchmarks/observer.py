@@ -60,7 +60,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--requests", type=int, default=4000, help="of the API, a round (default 4000)"
     )
-    parser.add_argument("--jobs", type=int, default=3000, help="a round (default 3000)")
+    parser.add_argument("--jobs", type=int, default=6000, help="a round (default 6000)")
 
 
 def run(*, rounds: int, requests: int, jobs: int, progress: Callable[[str], None]) -> Report:

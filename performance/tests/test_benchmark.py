@@ -9,6 +9,7 @@ import pytest
 from django.conf import settings
 from rich.console import Console
 
+from performance.benchmarks import recorders
 from performance.benchmarks.report import Report, Row, judged
 
 
@@ -83,3 +84,10 @@ def test_throughput_counts_every_job_once(tmp_path):
     assert "ratio" in done.stdout, done.stderr
     rows = {row["metric"]: row["value"] for row in json.loads(report.read_text())["rows"]}
     assert (rows["jobs lost"], rows["jobs run twice"]) == (0, 0)
+
+
+@pytest.mark.django_db
+def test_the_recorders_benchmark_has_a_figure_for_each_hot_path():
+    report = recorders.run(number=20, progress=lambda _: None)
+    assert [row.unit for row in report.rows] == ["µs"] * 5 + ["ms"] * 2
+    assert all(row.value > 0 for row in report.rows if row.unit == "ms")

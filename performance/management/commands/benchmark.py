@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import BaseCommand
 from rich.console import Console
 
-from performance.benchmarks import backlog, cache, concurrency, observer, throughput
+from performance.benchmarks import (
+    backlog,
+    cache,
+    concurrency,
+    observer,
+    recorders,
+    throughput,
+)
 from performance.benchmarks.history import keep
 from performance.benchmarks.scratch import scratch_database
 
@@ -22,6 +29,7 @@ BENCHMARKS = {
     "cache": cache,
     "concurrency": concurrency,
     "observer": observer,
+    "recorders": recorders,
     "throughput": throughput,
 }
 DJANGO_OPTIONS = (
