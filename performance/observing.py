@@ -176,7 +176,7 @@ def start(
         return None
     # First: the others may have to wait for a connection, and it tells why.
     samplers: list[Sampler] = [PoolSampler(role, pool)]
-    observer = Observer(settings.instance, buffer, stream(), samplers)
+    observer = Observer(settings.instance, buffer, stream(), samplers, governor)
     port = 0
     with rescued("metrics"):
         port = publish(observer, samplers, role, report)

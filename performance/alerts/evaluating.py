@@ -18,6 +18,7 @@ from performance.alerts.catalogue import chosen
 from performance.alerts.rule import Unknown
 from performance.models import Alert, AlertState
 from performance.recording.rescue import rescued
+from performance.storage.reading import read_together
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,7 +52,8 @@ def take_turn(now: datetime) -> bool:
         if board.at is not None and timedelta() <= now - board.at < TOO_SOON:
             return False
         cursor.execute(LIMIT)
-        evaluate(board, now)
+        with read_together():
+            evaluate(board, now)
         return True
 
 

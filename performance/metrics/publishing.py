@@ -14,7 +14,6 @@ from performance.metrics.queue import QueueSampler
 from performance.metrics.serving import PATH, serve
 from performance.metrics.states import States
 from performance.metrics.tallies import Translator
-from performance.recording.process import governor
 from performance.recording.rescue import rescued
 
 if TYPE_CHECKING:
@@ -40,13 +39,12 @@ class Publisher:
 
     def hear(self, message: Message) -> None:
         """What was seen since the last time."""
-        with governor.measured():
-            with rescued("metrics.tallies"):
-                self._translator.take(message.tallies)
-            with rescued("metrics.states"):
-                self._states.take(message.values)
-            with rescued("metrics.cache"):
-                cache_layer().stats.publish()
+        with rescued("metrics.tallies"):
+            self._translator.take(message.tallies)
+        with rescued("metrics.states"):
+            self._states.take(message.values)
+        with rescued("metrics.cache"):
+            cache_layer().stats.publish()
 
 
 def publish(

@@ -15,7 +15,6 @@ from performance.profiling.asking import Refused
 from performance.profiling.frames import file_of
 from performance.profiling.stacks import Stacks, folded
 from performance.recorders.growth import grouped
-from performance.recording.process import governor
 
 # Frames of each stack that are kept, the innermost: the more, the dearer.
 FRAMES = 16
@@ -42,6 +41,6 @@ def look(seconds: int) -> Stacks:
         tracemalloc.stop()
     return folded(
         ([f"{file_of(file)}:{line}" for file, line in reversed(stack)], held.size)
-        for stack, held in grouped(traces, governor).items()
+        for stack, held in grouped(traces).items()
         if not any(file in OURS for file, _ in stack)
     )

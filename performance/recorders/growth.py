@@ -137,20 +137,17 @@ class GrowthFinder:
         is_enough = used > BUSY * since or tracemalloc.get_tracemalloc_memory() > ENOUGH
         if tracing.first is None:
             if is_enough or passed >= FIRST_AFTER:
-                with self._governor.measured():
-                    tracing.first, tracing.first_at = traces_now(), now
+                tracing.first, tracing.first_at = traces_now(), now
         elif is_enough or passed >= SECOND_AFTER:
             self._finish(tracing, tracing.first, now, size)
 
     def _finish(self, tracing: Tracing, first: Sequence[Trace], now: float, size: int) -> None:
         try:
-            with self._governor.measured():
-                second = traces_now()
+            second = traces_now()
         finally:
             tracemalloc.stop()
             self._tracing, self._steep, self._lowest = None, 0, size
-        before = grouped(first, self._governor)
-        grown = difference(before, grouped(second, self._governor))
+        grown = difference(grouped(first), grouped(second))
         report(grown, seconds=now - tracing.first_at, process=size - tracing.size)
 
 
@@ -167,18 +164,17 @@ def traces_now() -> Sequence[Trace]:
     return cast("Sequence[Trace]", _get_traces())
 
 
-def grouped(traces: Sequence[Trace], governor: Governor) -> dict[Stack, Held]:
+def grouped(traces: Sequence[Trace]) -> dict[Stack, Held]:
     """What each stack holds. Traces of one stack share it, which is much faster than comparing."""
     sizes: Counter[int] = Counter()
     objects: Counter[int] = Counter()
     stacks: dict[int, Stack] = {}
     for begin in range(0, len(traces), AT_ONCE):
-        with governor.measured():
-            for _, size, stack, _ in traces[begin : begin + AT_ONCE]:
-                known = id(stack)
-                sizes[known] += size
-                objects[known] += 1
-                stacks[known] = stack
+        for _, size, stack, _ in traces[begin : begin + AT_ONCE]:
+            known = id(stack)
+            sizes[known] += size
+            objects[known] += 1
+            stacks[known] = stack
         sleep(0)
     return {stack: Held(sizes[known], objects[known]) for known, stack in stacks.items()}
 

@@ -11,7 +11,7 @@ from time import monotonic, process_time
 from typing import TYPE_CHECKING, Any
 
 from performance.recorders.garbage import collections
-from performance.recording.process import buffer, governor
+from performance.recording.process import buffer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,12 +51,11 @@ class MemorySampler:
 
     def sample(self) -> None:
         """Look, and publish."""
-        with governor.measured():
-            now, size = monotonic(), resident()
-            if size is not None:
-                self._slope.add(now, size)
-                buffer.record(f"{NAME}.rss", self._role, size)
-            buffer.publish(NAME, self._document(now, size))
+        now, size = monotonic(), resident()
+        if size is not None:
+            self._slope.add(now, size)
+            buffer.record(f"{NAME}.rss", self._role, size)
+        buffer.publish(NAME, self._document(now, size))
         if size is not None:
             self._finder.look(now, size, self._slope.per_hour)
 

@@ -17,6 +17,8 @@ LOWEST_RATE = 1 / 64
 IDLE = 0.1
 # Seconds. What is done once a minute, or at the start, is no reason to look at less.
 WINDOW = 30.0
+# Of what watching may cost, this share is for what the rate decides, whatever the rest takes.
+LEAST = 0.25
 # Less than so many seconds at a rate say nothing about whether more would cost too much.
 SETTLED = 8.0
 # With a quarter more it still costs less than the most.
@@ -24,24 +26,28 @@ ENOUGH_LEFT, MORE = 0.75, 1.25
 
 
 class Reading(NamedTuple):
-    """When it was, and the seconds that the process and its recorders had taken by then."""
+    """When it was, and the seconds that the process, recorders and observer had taken by then."""
 
     at: float
     cpu: float
     spent: float
+    background: float
 
 
 @dataclass(slots=True)
 class Governor:
     """`rate` is the share of requests that are looked at in detail; counts are always exact.
 
-    Recorders add the seconds they took to `spent`; `share` is what that was of the process's
-    processor time lately. `fixed` is a rate that somebody has set whatever it costs.
+    Recorders add the seconds they took to `spent`, the observer its own to `background`; `share`
+    is what that was of the process's processor time lately. The observer runs beside the work and
+    at any rate: while the process is idle, its share is that of a core.
+    `fixed` is a rate that somebody has set whatever it costs.
     """
 
     most: float
     rate: float = 1.0
     spent: float = 0.0
+    background: float = 0.0
     share: float = 0.0
     fixed: float | None = None
     _readings: deque[Reading] = field(default_factory=deque)
@@ -73,12 +79,16 @@ class Governor:
         first = readings[0]
         readings.append(now)
         # A window that has only begun counts as a whole one: there is no cheap start.
-        self.share = (now.spent - first.spent) / max(now.cpu - first.cpu, IDLE * WINDOW)
+        cpu = now.cpu - first.cpu
+        background = (now.background - first.background) / max(cpu, WINDOW)
+        decided = (now.spent - first.spent) / max(cpu, IDLE * WINDOW)
+        self.share = background + decided
+        most = max(self.most - background, LEAST * self.most)
         if self.fixed is not None:
             self._look_at(self.fixed)
-        elif self.share > self.most:
+        elif decided > most:
             self._look_at(max(self.rate / 2, LOWEST_RATE))
-        elif self.share < ENOUGH_LEFT * self.most and now.at - first.at >= SETTLED:
+        elif decided < ENOUGH_LEFT * most and now.at - first.at >= SETTLED:
             self.rate = min(self.rate * MORE, 1.0)
 
     def _look_at(self, rate: float) -> None:
@@ -88,4 +98,4 @@ class Governor:
             self._readings = deque([self._readings[-1]])
 
     def _read(self) -> Reading:
-        return Reading(monotonic(), process_time(), self.spent)
+        return Reading(monotonic(), process_time(), self.spent, self.background)

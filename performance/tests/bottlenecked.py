@@ -17,7 +17,7 @@ from performance.recorders.lag import Beats, LagSampler
 from performance.recorders.pools import PoolSampler, waits
 from performance.recording.heartbeat import BEAT, Heartbeat
 from performance.recording.observer import Observer
-from performance.recording.process import buffer
+from performance.recording.process import buffer, governor
 from performance.recording.stream import Stream
 from performance.recording.watch import Watch
 from performance.tests.attempts import new_claim, succeeded
@@ -31,7 +31,7 @@ def process(instance=WEB):
     """A process that lives; what was recorded before is told as its own."""
     stream = Stream(cache_layer().remote, STREAM)
     role = "worker" if instance == WORKER else "web"
-    ProcessSampler(Observer(instance, buffer, stream, []), role, 0).sample()
+    ProcessSampler(Observer(instance, buffer, stream, [], governor), role, 0).sample()
     tell(instance)
 
 

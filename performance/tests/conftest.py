@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from performance.recording.process import governor
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
@@ -35,3 +37,9 @@ def web(start_web: Callable[..., AbstractContextManager[str]]) -> Iterator[str]:
     """The base URL of a watched web server, which is gone after the test."""
     with start_web() as base:
         yield base
+
+
+@pytest.fixture(autouse=True)
+def _looks_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test looks at less because another was slow to watch."""
+    monkeypatch.setattr(governor, "rate", 1.0)

@@ -23,11 +23,12 @@ def clocks(monkeypatch):
     return clocks
 
 
-def pass_time(clocks, governor, *, seconds=2.0, busy=1.0, cost=0.0):
+def pass_time(clocks, governor, *, seconds=2.0, busy=1.0, cost=0.0, background=0.0):
     """So much time goes by, in which the process was busy for a share of it."""
     clocks.now += seconds
     clocks.cpu += seconds * busy
     governor.spent += seconds * busy * cost
+    governor.background += seconds * background
     governor.adjust()
 
 
@@ -59,6 +60,29 @@ def test_a_costly_start_of_an_idle_process_is_no_reason_to_look_at_less(clocks):
     for _ in range(20):
         pass_time(clocks, governor, busy=0.02, cost=0.1)
     assert governor.rate == 1.0
+
+
+def test_the_observers_own_work_is_part_of_the_cost(clocks):
+    governor = Governor(0.05)
+    for _ in range(20):
+        pass_time(clocks, governor, cost=0.02, background=0.02)
+    assert governor.share == pytest.approx(0.04)
+
+
+def test_what_the_observer_takes_is_left_to_the_recorders_no_more(clocks):
+    governor = Governor(0.05)
+    for _ in range(20):
+        pass_time(clocks, governor, cost=0.2 * governor.rate, background=0.03)
+    assert governor.rate < 0.25
+    assert governor.share <= 0.05
+
+
+def test_an_idle_process_with_an_observer_looks_at_every_request(clocks):
+    governor = Governor(0.05)
+    for _ in range(20):
+        pass_time(clocks, governor, busy=0.02, background=0.02)
+    assert governor.rate == 1.0
+    assert governor.share == pytest.approx(0.02)
 
 
 def test_the_rate_never_falls_below_the_lowest(clocks):

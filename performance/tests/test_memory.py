@@ -139,10 +139,10 @@ def test_memory_that_python_did_not_take_is_told_as_such():
     assert list(suspects()) == [OUTSIDE]
 
 
-def test_what_is_replaced_by_its_like_is_no_leak(governor):
+def test_what_is_replaced_by_its_like_is_no_leak():
     stack = (("a.py", 1),)
     trace = (0, 100, stack, 1)
-    before, after = grouped([trace] * 3, governor), grouped([trace] * 5, governor)
+    before, after = grouped([trace] * 3), grouped([trace] * 5)
     assert difference(before, after) == {stack: Held(200, 2)}
     assert difference(before, before) == {stack: Held(0, 0)}
 

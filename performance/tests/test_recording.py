@@ -1,10 +1,13 @@
 """What recorders say is folded, bounded, and read back as it was; garbage is no message."""
 
+from types import SimpleNamespace
+
 import msgpack
 import pytest
 
 from performance.entry import LONGEST_KEY, Message, Name, Sample, Subject, Tally
 from performance.recording.buffer import MOST_KEYS, OTHER, Buffer
+from performance.recording.observer import Turn
 from performance.recording.rescue import failures, is_unobserved, rescued, unobserved
 from performance.recording.wire import Garbage, packed, unpacked
 
@@ -130,3 +133,9 @@ def test_what_is_unobserved_is_so_only_inside():
     with unobserved():
         assert is_unobserved()
     assert not is_unobserved()
+
+
+def test_who_looks_seldom_waits_while_a_process_starts():
+    seldom, often = SimpleNamespace(every=60.0), SimpleNamespace(every=2.0)
+    assert Turn.of(seldom, 100.0).due_at == 115.0
+    assert Turn.of(often, 100.0).due_at == 100.0
