@@ -8,6 +8,10 @@ sketch with relative-error guarantees", 2019), with a dictionary for what little
 from __future__ import annotations
 
 from math import log2
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # Eight places for each doubling: a percentile is at most 4.4 % off.
 PLACES_PER_DOUBLING = 8
@@ -29,15 +33,22 @@ def value_of(place: int) -> float:
     return 0.0 if place <= LOWEST else 2.0 ** ((place + 0.5) / PLACES_PER_DOUBLING)
 
 
-def percentile(histogram: Histogram, share: float) -> float:
-    """The value that `share` (0 to 1) of all are not above; 0 when there are none."""
-    wanted = share * sum(histogram.values())
+def percentiles(histogram: Histogram, shares: Sequence[float]) -> list[float]:
+    """For each share (0 to 1, ascending) the value that so many are not above; 0 of nothing."""
+    number, place = sum(histogram.values()), LOWEST
+    found: list[float] = []
     so_far = 0.0
     for place in sorted(histogram):
         so_far += histogram[place]
-        if so_far >= wanted:
-            return value_of(place)
-    return 0.0
+        while len(found) < len(shares) and so_far >= shares[len(found)] * number:
+            found.append(value_of(place))
+    # Sums of fractions may fall short of the whole.
+    return found + [value_of(place)] * (len(shares) - len(found))
+
+
+def percentile(histogram: Histogram, share: float) -> float:
+    """The value that `share` (0 to 1) of all are not above; 0 when there are none."""
+    return percentiles(histogram, [share])[0]
 
 
 def add(into: Histogram, other: Histogram) -> None:

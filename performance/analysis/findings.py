@@ -13,10 +13,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from django.db import connection, transaction
-from django.db.models import F, Max, Min, Q, Sum
+from django.db.models import F, Max, Min, Sum
 from django.utils import timezone
 
-from performance.models import Aggregate, Cursor, Finding, Kind
+from performance.models import Cursor, Finding, Kind
 from performance.storage.periods import PERIODS
 from performance.storage.reading import Scope, subjects, sums
 
@@ -36,6 +36,15 @@ MOST = 200
 
 CURSOR = "findings"
 TRY_LOCK = "SELECT pg_try_advisory_xact_lock(hashtext('performance.findings'))"
+CALLS = """
+SELECT asked.id, sum(looked_at.count)
+FROM unnest(%s::bigint[], %s::text[], %s::int[], %s::timestamptz[])
+    AS asked (id, view, period, since)
+JOIN performance_aggregate looked_at ON looked_at.type = %s AND looked_at.instance = ''
+    AND looked_at.period = asked.period AND looked_at.bucket > asked.since
+    AND looked_at.key = asked.view
+GROUP BY asked.id
+"""
 
 
 class State(StrEnum):
@@ -175,24 +184,15 @@ def calls_since(findings: Iterable[Finding], now: datetime) -> dict[int, float]:
 
     Counted in whole buckets that began later, of the finest window that goes back so far.
     """
-    wanted = Q()
     asked = []
     for finding in findings:
         view = finding.document.get("view")
         age = now - finding.last_seen_at
         period = next((one for one in PERIODS.values() if one.window > age), None)
         if view and period and finding.resolved_at is None:
-            asked.append((finding, view, period.seconds))
-            wanted |= Q(key=view, period=period.seconds, bucket__gt=finding.last_seen_at)
+            asked.append((finding.pk, view, period.seconds, finding.last_seen_at))
     if not asked:
         return {}
-    rows = Aggregate.objects.filter(wanted, type=LOOKED_AT, instance="")
-    found = list(rows.values_list("key", "period", "bucket", "count"))
-    return {
-        finding.pk: sum(
-            count
-            for key, seconds, bucket, count in found
-            if key == view and seconds == period and bucket > finding.last_seen_at
-        )
-        for finding, view, period in asked
-    }
+    with connection.cursor() as cursor:
+        cursor.execute(CALLS, [*map(list, zip(*asked, strict=True)), LOOKED_AT])
+        return dict(cursor.fetchall())

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from performance.console.overview import health
 from performance.console.pages import CARDS
-from performance.console.rendering import Sorting, rendered
+from performance.console.rendering import rendered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +29,7 @@ LEVELS = ("green", "yellow", "red")
 def monitor_document(scope: Scope) -> dict[str, Any]:
     """The health of every card, the worst first."""
     brief = replace(scope, is_brief=True)
-    cards = [_monitored(rendered(one, brief, Sorting(), ())) for one in CARDS.values()]
+    cards = [_monitored(one) for one in rendered(list(CARDS.values()), brief)]
     cards.sort(key=lambda one: -LEVELS.index(one["level"]))
     return {"as_of": timezone.now(), "level": cards[0]["level"], "cards": cards}
 
@@ -41,7 +41,7 @@ def cards_document(names: Sequence[str], window: Window) -> dict[str, Any]:
         "as_of": timezone.now(),
         "period": window.period,
         "process": window.process,
-        "cards": [_card(rendered(one, window.scope, Sorting(), ())) for one in found],
+        "cards": [_card(one) for one in rendered(found, window.scope)],
     }
 
 

@@ -55,7 +55,9 @@ class BenchmarksCard:
         return Content(
             health=health(latest),
             charts=[chart(name, found) for name, found in by_name.items() if len(found) > 1],
-            tables=[*(latest_table(found) for found in by_name.values()), runs_table(runs)],
+            tables=[]
+            if scope.is_brief
+            else [*(latest_table(found) for found in by_name.values()), runs_table(runs)],
         )
 
 

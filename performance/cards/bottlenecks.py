@@ -65,14 +65,13 @@ class BottlenecksCard:
         """The latest look at the last ten minutes of the fleet, and the reports that are kept."""
         told = values(PUBLISHED, within=FRESH).values()
         latest: dict[str, Any] = max(told, key=lambda one: str(one["at"]), default={})
-        kept = reports()
         if not latest:
-            return Content(empty=EMPTY, tables=[kept], extra=ASKING)
+            return Content(empty=EMPTY, tables=[reports()], extra=ASKING)
         found = latest["bottlenecks"]
         return Content(
             health=Health(Level[latest["level"].upper()], latest["summary"]),
             charts=[begun(scope)],
-            tables=[bottlenecks(found), evidence(found), kept],
+            tables=[] if scope.is_brief else [bottlenecks(found), evidence(found), reports()],
             note=" ".join(latest["missing"]),
             extra=ASKING,
         )

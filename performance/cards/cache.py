@@ -5,13 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from performance.cards.lately import FINEST, MINUTES, counted, counts, moments, percentiles
-from performance.cards.shapes import Chart, Column, Content, Fact, Health, Level, Line, Row, Table
+from performance.cards.lately import FINEST, MINUTES, counted, counts, percentiles
+from performance.cards.shapes import (
+    Chart,
+    Column,
+    Content,
+    Fact,
+    Health,
+    Level,
+    Line,
+    Row,
+    Table,
+    shown,
+)
 from performance.recorders.cache import COUNTED, NAME, SIZED
-from performance.storage.reading import samples, series, total, values
+from performance.storage.reading import moments, samples, series, total, values
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
     from performance.cards.lately import Counted
@@ -134,8 +145,8 @@ class CacheCard:
         return Content(
             health=health(processes, recent),
             facts=facts(reads, total(calls), loads, processes),
-            charts=charts(at, reads, calls),
-            tables=[levels, loads, memory(processes), events(scope)],
+            charts=shown(charts(at, reads, calls), scope),
+            tables=[] if scope.is_brief else [levels, loads, memory(processes), events(scope)],
             note="Saved: hits times the mean load of their namespace, where there was a load.",
         )
 
@@ -174,16 +185,14 @@ def facts(
     ]
 
 
-def charts(at: Sequence[datetime], reads: Reads, calls: Sequence[Point]) -> list[Chart]:
+def charts(at: Sequence[datetime], reads: Reads, calls: Sequence[Point]) -> Iterator[Chart]:
     """Hit ratios, and how long level 2 takes."""
     lines = [
         Line(text, [ratio(*pair) for pair in zip(reads.hits[one], reads.misses[one], strict=True)])
         for one, text in LEVELS.items()
     ]
-    return [
-        Chart("Hits", at, lines, "percent"),
-        Chart("Level 2", at, [Line(*one) for one in percentiles(calls).items()], "ms"),
-    ]
+    yield Chart("Hits", at, lines, "percent")
+    yield Chart("Level 2", at, [Line(*one) for one in percentiles(calls).items()], "ms")
 
 
 def namespaces(found: Counts) -> Table:

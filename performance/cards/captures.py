@@ -37,6 +37,8 @@ class CapturesCard:
 
     def content(self, scope: Scope) -> Content:
         """Whatever the window; of one process when the scope is one."""
+        if scope.is_brief:
+            return Content()
         found = Capture.objects.select_related("asked_by").defer("stacks", "document")
         if scope.instance:
             found = found.filter(target=scope.instance)

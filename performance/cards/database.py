@@ -8,13 +8,24 @@ from django.urls import reverse
 
 from performance.analysis.postgresql import server
 from performance.analysis.suggestions import SLOW_CALLS, SLOW_MEAN
-from performance.cards.shapes import Chart, Column, Content, Fact, Health, Level, Line, Row, Table
+from performance.cards.shapes import (
+    Chart,
+    Column,
+    Content,
+    Fact,
+    Health,
+    Level,
+    Line,
+    Row,
+    Table,
+    shown,
+)
 from performance.cards.verdicts import worst
 from performance.recorders.statements import ALL, NAME, trouble
 from performance.storage.reading import series, sums, top, total
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from performance.storage.reading import Point, Scope, Summary
 
@@ -66,7 +77,7 @@ class DatabaseCard:
         return Content(
             health=worst(_complaints(database, budget), "PostgreSQL has what it needs"),
             facts=_facts(database, budget),
-            charts=[] if problem else _charts(points, scope),
+            charts=[] if problem else shown(_charts(points, scope), scope),
             tables=[]
             if scope.is_brief
             else [_statements(scope, total(points).sum, problem), _server(scope), *_replicas()],
@@ -133,19 +144,13 @@ def _facts(database: server.Database, budget: server.Budget) -> list[Fact]:
     ]  # fmt: skip
 
 
-def _charts(points: Sequence[Point], scope: Scope) -> list[Chart]:
+def _charts(points: Sequence[Point], scope: Scope) -> Iterator[Chart]:
     moments = [point.at for point in points]
     seconds = scope.period.seconds
-    return [
-        Chart(
-            "Statements", moments,
-            [Line("calls", [point.summary.count / seconds for point in points])], "per second",
-        ),
-        Chart(
-            "Time in statements", moments,
-            [Line("of each second", [point.summary.sum / seconds for point in points])], "ms",
-        ),
-    ]  # fmt: skip
+    calls = Line("calls", [point.summary.count / seconds for point in points])
+    yield Chart("Statements", moments, [calls], "per second")
+    time = Line("of each second", [point.summary.sum / seconds for point in points])
+    yield Chart("Time in statements", moments, [time], "ms")
 
 
 def _statements(scope: Scope, whole: float, problem: str) -> Table:

@@ -11,12 +11,23 @@ from django.utils import timezone
 from jobs.conf import job_settings
 from jobs.models import Domain
 from performance.cards.lately import counted, counts, lately, per_second, percentiles
-from performance.cards.shapes import Chart, Column, Content, Fact, Health, Level, Line, Row, Table
+from performance.cards.shapes import (
+    Chart,
+    Column,
+    Content,
+    Fact,
+    Health,
+    Level,
+    Line,
+    Row,
+    Table,
+    shown,
+)
 from performance.recorders.fetches import NAME, PARTS
 from performance.storage.reading import series, top, total
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
     from performance.storage.reading import Point, Scope, Summary
@@ -72,10 +83,11 @@ class DomainsCard:
         alone = left_alone(now)
         if not total(points).count and not alone:
             return Content(empty="Nothing was fetched in this window. Submit a job to see it here.")
+        recent = lately(ALL, FAILED)
         return Content(
-            health=health(alone),
-            facts=facts(total(points), sum(failed), len(alone)),
-            charts=charts(points, failed, scope),
+            health=health(alone, recent),
+            facts=facts(total(points), sum(failed), per_second(recent[ALL]), len(alone)),
+            charts=shown(charts(points, failed, scope), scope),
             tables=[]
             if scope.is_brief
             else [hosts(scope, now), errors(scope), resting(alone, now)],
@@ -89,9 +101,9 @@ def left_alone(now: datetime) -> list[Domain]:
     return list(rows.order_by("-next_at")[:MOST_LEFT_ALONE])
 
 
-def health(alone: Sequence[Domain]) -> Health:
+def health(alone: Sequence[Domain], recent: Mapping[str, Summary]) -> Health:
     """Whether scraping as such works, or single hosts are in trouble."""
-    fetches, failed = lately(ALL), lately(FAILED)
+    fetches, failed = recent[ALL], recent[FAILED]
     share = 100 * failed.count / fetches.count if fetches.count >= ENOUGH else 0.0
     if share > MOST_FAILURES:
         return Health(Level.RED, f"{share:.0f} % of the fetches of the last minutes failed")
@@ -103,12 +115,12 @@ def health(alone: Sequence[Domain]) -> Health:
     return Health(Level.GREEN, f"{per_second(fetches):.1f} fetches a second, hosts are well")
 
 
-def facts(whole: Summary, failed: float, alone: int) -> list[Fact]:
+def facts(whole: Summary, failed: float, rate: float, alone: int) -> list[Fact]:
     """All hosts together."""
     share = 100 * failed / whole.count if whole.count else 0.0
     return [
         Fact("Fetches", whole.count),
-        Fact("Now", per_second(lately(ALL)), "per second", hint="Over the last 5 minutes."),
+        Fact("Now", rate, "per second", hint="Over the last 5 minutes."),
         Fact("p50", whole.p50, "ms"),
         Fact("p95", whole.p95, "ms"),
         Fact("Failed", share, "percent", level_of(share)),
@@ -116,17 +128,15 @@ def facts(whole: Summary, failed: float, alone: int) -> list[Fact]:
     ]
 
 
-def charts(points: Sequence[Point], failed: Sequence[float], scope: Scope) -> list[Chart]:
+def charts(points: Sequence[Point], failed: Sequence[float], scope: Scope) -> Iterator[Chart]:
     """Rate and duration of fetches."""
     at, seconds = [point.at for point in points], scope.period.seconds
     rates = [
         Line("fetches", [point.summary.count / seconds for point in points]),
         Line("failed attempts", [number / seconds for number in failed]),
     ]
-    return [
-        Chart("Fetches", at, rates, "per second"),
-        Chart("Duration", at, [Line(*one) for one in percentiles(points).items()], "ms"),
-    ]
+    yield Chart("Fetches", at, rates, "per second")
+    yield Chart("Duration", at, [Line(*one) for one in percentiles(points).items()], "ms")
 
 
 def hosts(scope: Scope, now: datetime) -> Table:

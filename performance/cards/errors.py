@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from django.utils import timezone
 
-from performance.cards.lately import MINUTES, counts, lately, moments
+from performance.cards.lately import MINUTES, counts, lately
 from performance.cards.shapes import Chart, Column, Content, Fact, Health, Level, Line, Row, Table
 from performance.models import Sample
 from performance.recorders.errors import NAME
-from performance.storage.reading import top
+from performance.storage.reading import moments, top
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,7 +43,7 @@ class ErrorsCard:
     def content(self, scope: Scope) -> Content:
         """The window's errors by kind and place; `extra` has where the latest of each came from."""
         groups = top(NAME, scope, order="count")
-        recent = lately(NAME).count
+        recent = lately(NAME)[NAME].count
         if not groups:
             return Content(
                 health=health(recent),
@@ -51,8 +52,7 @@ class ErrorsCard:
             )
         at = moments(scope)
         errors = counts([NAME], scope, at)[NAME]
-        latest = evidence(scope, [group.key for group in groups])
-        return Content(
+        brief = Content(
             health=health(recent),
             facts=[
                 Fact("Errors", sum(errors), level=Level.YELLOW),
@@ -60,6 +60,12 @@ class ErrorsCard:
                 Fact(f"Last {MINUTES} minutes", recent, level=health(recent).level),
             ],
             charts=[Chart("Errors", at, [Line("errors", errors)])],
+        )
+        if scope.is_brief:
+            return brief
+        latest = evidence(scope, [group.key for group in groups])
+        return replace(
+            brief,
             tables=[table(groups, latest, scope)],
             extra={"latest": [latest[group.key] for group in groups if group.key in latest]},
         )

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from performance.cards.shapes import Chart, Column, Content, Fact, Health, Level, Line, Row, Table
+from performance.cards.shapes import (
+    Chart,
+    Column,
+    Content,
+    Fact,
+    Health,
+    Level,
+    Line,
+    Row,
+    Table,
+    shown,
+)
 from performance.recorders import blocking
 from performance.recorders.lag import NAME
-from performance.storage.reading import series, top, total
+from performance.storage.reading import curves, top, total
 
 if TYPE_CHECKING:
     from performance.storage.reading import Point, Scope, Summary
@@ -36,7 +47,7 @@ class LagCard:
 
     def content(self, scope: Scope) -> Content:
         """The window's lateness by role, and who caused it."""
-        by_role = {role: series(NAME, scope, role) for role in ROLES}
+        by_role = {role: points for (_, role), points in curves([NAME], scope, ROLES).items()}
         whole = {role: total(points) for role, points in by_role.items()}
         known = {role: summary for role, summary in whole.items() if summary.count}
         if not known:
@@ -47,7 +58,7 @@ class LagCard:
         return Content(
             health=health(known, found),
             facts=facts(known, found),
-            charts=[chart(by_role, share) for share in (0.5, 0.99)],
+            charts=shown((chart(by_role, share) for share in (0.5, 0.99)), scope),
             tables=[calls(found)],
             note="Late is what was due and did not run, because something else did not let go.",
         )

@@ -9,8 +9,7 @@ from django.db.models import Sum
 from django.utils import timezone
 
 from performance.models import Aggregate
-from performance.storage.periods import BUCKETS
-from performance.storage.reading import Scope, Summary
+from performance.storage.reading import Scope, Summary, moments
 from performance.storage.whole import summed
 
 if TYPE_CHECKING:
@@ -24,18 +23,20 @@ if TYPE_CHECKING:
 # Whole buckets of the finest window: the last one has only begun.
 MINUTES = 5
 FINEST = Scope()
+SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 Counted = dict[tuple[str, str], tuple[float, float]]
 
 
-def lately(type: str) -> Summary:
-    """The entries of the fleet's last five whole minutes, without percentiles."""
+def lately(*types: str) -> dict[str, Summary]:
+    """By type, the entries of the fleet's last five whole minutes, without percentiles."""
     last = FINEST.period.bucket(timezone.now().timestamp())
-    rows = _rows([type], FINEST, timezone.now()).filter(
+    rows = _rows(types, FINEST, timezone.now()).filter(
         bucket__gte=last - timedelta(minutes=MINUTES), bucket__lt=last
     )
-    found = rows.aggregate(entries=Sum("count"), total=Sum("sum"))
-    return Summary("", found["entries"] or 0.0, found["total"] or 0.0)
+    sums = rows.values("type").annotate(entries=Sum("count"), total=Sum("sum"))
+    found = {one["type"]: Summary("", one["entries"], one["total"]) for one in sums}
+    return {type: found.get(type, Summary("")) for type in types}
 
 
 def per_second(summary: Summary) -> float:
@@ -59,13 +60,6 @@ def counted(types: Iterable[str], scope: Scope, keys: Iterable[str] | None = Non
     return {(type, key): (count, sum) for type, key, count, sum, *_ in rows}
 
 
-def moments(scope: Scope) -> list[datetime]:
-    """Where the sixty buckets of a window begin, as in `series`."""
-    last = scope.period.bucket(timezone.now().timestamp())
-    step = timedelta(seconds=scope.period.seconds)
-    return [last - step * number for number in reversed(range(BUCKETS))]
-
-
 def counts(types: Iterable[str], scope: Scope, at: Sequence[datetime]) -> dict[str, list[float]]:
     """By type, how many entries there were in each bucket that begins at these moments."""
     wanted = list(types)
@@ -85,11 +79,8 @@ def lasting(seconds: float) -> str:
 
 def percentiles(points: Sequence[Point]) -> dict[str, list[float | None]]:
     """Curves of p50, p95 and p99, with gaps where nothing happened."""
-    busy = [point.summary if point.summary.count else None for point in points]
-    return {
-        name: [one.p(share) if one else None for one in busy]
-        for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
-    }
+    spread = [point.summary.ps(*SHARES.values()) for point in points]
+    return dict(zip(SHARES, map(list, zip(*spread, strict=True)), strict=True))
 
 
 def means(points: Sequence[Point], factor: float = 1.0) -> list[float | None]:

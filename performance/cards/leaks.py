@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from performance.cards.pools import leaks, states
 from performance.cards.shapes import Column, Content, Fact, Health, Level, Row, Table
 from performance.recorders.leaks import FORCED, NAME
-from performance.storage.reading import series, top, total
+from performance.storage.reading import top, wholes
 
 if TYPE_CHECKING:
     from performance.storage.reading import Scope
@@ -41,8 +41,8 @@ class LeaksCard:
     def content(self, scope: Scope) -> Content:
         """What is held too long now, and the places that have leaked in the window."""
         told = states(scope)
-        lost, found = leaks(told), total(series(NAME, scope)).count
-        forced = total(series(FORCED, scope)).count
+        lost, sums = leaks(told), wholes([NAME, FORCED], scope)
+        found, forced = sums[NAME].count, sums[FORCED].count
         return Content(
             health=health(len(lost), found),
             facts=[
@@ -50,7 +50,7 @@ class LeaksCard:
                 Fact("Leaks found", found, level=Level.YELLOW if found else Level.GREEN),
                 Fact("Given back by force", forced),
             ],
-            tables=[held(told), places(scope)],
+            tables=[] if scope.is_brief else [held(told), places(scope)],
             note="A connection that nobody can be using any more is given back by force. What is"
             " left is in the hands of code that still runs: a restart of the process frees it.",
         )

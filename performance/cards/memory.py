@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from performance.cards.shapes import Chart, Column, Content, Fact, Health, Level, Line, Row, Table
+from performance.cards.shapes import (
+    Chart,
+    Column,
+    Content,
+    Fact,
+    Health,
+    Level,
+    Line,
+    Row,
+    Table,
+    shown,
+)
 from performance.conf import performance_settings
 from performance.recorders import garbage, growth
 from performance.recorders.memory import NAME
-from performance.storage.reading import series, top, total, values
+from performance.storage.reading import curves, moments, series, top, total, values
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from performance.storage.reading import Point, Scope
 
 # Shares of the limit.
@@ -96,7 +109,7 @@ class MemoryCard:
         return Content(
             health=health(states, [line.key for line in suspects]),
             facts=facts(states),
-            charts=charts(scope),
+            charts=shown(charts(scope), scope),
             tables=[] if scope.is_brief else [processes(states), generations(scope), table],
         )
 
@@ -145,25 +158,16 @@ def facts(states: dict[str, dict[str, Any]]) -> list[Fact]:
     ]
 
 
-def charts(scope: Scope) -> list[Chart]:
+def charts(scope: Scope) -> Iterator[Chart]:
     """The largest process of each role, and how long full collections stopped anything."""
-    by_role = {role: series(f"{NAME}.rss", scope, role) for role in ROLES}
+    at = moments(scope)
+    sizes = curves([f"{NAME}.rss"], scope, ROLES)
+    lines = [Line(role, _largest(points)) for (_, role), points in sizes.items()]
+    yield Chart("RSS of the largest process", at, lines, "bytes")
     pauses = series(garbage.NAME, scope)
     full = series(garbage.NAME, scope, garbage.GENERATIONS[-1])
-    return [
-        Chart(
-            "RSS of the largest process",
-            [point.at for point in full],
-            [Line(role, _largest(points)) for role, points in by_role.items()],
-            "bytes",
-        ),
-        Chart(
-            "Longest garbage collection",
-            [point.at for point in full],
-            [Line("any", _largest(pauses)), Line("full", _largest(full))],
-            "ms",
-        ),
-    ]
+    lines = [Line("any", _largest(pauses)), Line("full", _largest(full))]
+    yield Chart("Longest garbage collection", at, lines, "ms")
 
 
 def processes(states: dict[str, dict[str, Any]]) -> Table:
@@ -186,9 +190,10 @@ def processes(states: dict[str, dict[str, Any]]) -> Table:
 def generations(scope: Scope) -> Table:
     """A row a generation: the older, the longer it stops the process."""
     seconds = scope.period.window.total_seconds()
+    pauses = curves([garbage.NAME], scope, garbage.GENERATIONS)
     rows = []
     for generation in garbage.GENERATIONS:
-        line = total(series(garbage.NAME, scope, generation))
+        line = total(pauses[garbage.NAME, generation])
         cells = {column.key: getattr(line, column.key, None) for column in GENERATIONS}
         cells |= {"generation": generation, "rate": line.count / seconds}
         level = Level.YELLOW if line.max > LONG_PAUSE else Level.GREEN

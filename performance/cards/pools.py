@@ -7,15 +7,26 @@ from typing import TYPE_CHECKING, Any
 from django.utils import timezone
 
 from performance.cards.lately import percentiles
-from performance.cards.shapes import Chart, Column, Content, Fact, Health, Level, Line, Row, Table
+from performance.cards.shapes import (
+    Chart,
+    Column,
+    Content,
+    Fact,
+    Health,
+    Level,
+    Line,
+    Row,
+    Table,
+    shown,
+)
 from performance.histogram import merged, percentile
 from performance.models import Aggregate
 from performance.recorders import pools
 from performance.storage.folding import unpack
-from performance.storage.reading import Scope, series, total, values
+from performance.storage.reading import Scope, buckets, series, total, values, wholes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from performance.histogram import Histogram
@@ -70,7 +81,7 @@ class PoolsCard:
         return Content(
             health=health(told, timeouts(scope)),
             facts=facts(told, scope, waits),
-            charts=charts(scope, waits),
+            charts=shown(charts(scope, waits), scope),
             tables=[] if scope.is_brief else [by_process(told, scope)],
             note="Of pools that do not count something, nothing is shown: asyncpg tells of no"
             " waits, and the cache's pools count only the callers that had to wait.",
@@ -149,8 +160,8 @@ def facts(told: dict[str, dict[str, Any]], scope: Scope, waits: Sequence[Point])
     """The fleet's connections to PostgreSQL, and what callers waited in the window."""
     found = [pool for _, pool in every(told) if pool["name"].startswith(pools.POSTGRESQL)]
     waited = total(waits)
-    refused = total(series(pools.TIMEOUT, scope)).count
-    broken = total(series(pools.BROKEN, scope)).count
+    went_wrong = wholes([pools.TIMEOUT, pools.BROKEN], scope)
+    refused, broken = went_wrong[pools.TIMEOUT].count, went_wrong[pools.BROKEN].count
     waiting = sum(pool["waiting"] or 0 for pool in found)
     return [
         Fact("PostgreSQL connections in use", sum(pool["used"] for pool in found)),
@@ -164,35 +175,27 @@ def facts(told: dict[str, dict[str, Any]], scope: Scope, waits: Sequence[Point])
     ]
 
 
-def charts(scope: Scope, waits: Sequence[Point]) -> list[Chart]:
+def charts(scope: Scope, waits: Sequence[Point]) -> Iterator[Chart]:
     """The pools of each kind together, and the wait for a connection."""
     moments = [point.at for point in waits]
     found = gauges(scope)
-    shown = [
-        Chart(
-            f"Connections: {key}",
-            moments,
-            [
-                Line(name, averages(moments, found.get((type, key), {}), scope.period))
-                for name, type in (("used", pools.USED), ("size", pools.SIZE))
-            ],
-        )
-        for key in sorted({key for _, key in found})[:MOST_POOLS]
-    ]
+    for key in sorted({key for _, key in found})[:MOST_POOLS]:
+        lines = [
+            Line(name, averages(moments, found.get((type, key), {}), scope.period))
+            for name, type in (("used", pools.USED), ("size", pools.SIZE))
+        ]
+        yield Chart(f"Connections: {key}", moments, lines)
     # What has no histogram has no percentiles: the cache's pools tell of their waits together.
     if any(point.summary.histogram for point in waits):
         curves = [Line(name, curve) for name, curve in percentiles(waits).items()]
-        shown.append(Chart("Wait for a connection", moments, curves, "ms"))
-    return shown
+        yield Chart("Wait for a connection", moments, curves, "ms")
 
 
 def gauges(scope: Scope) -> dict[tuple[str, str], dict[datetime, float]]:
     """Values × seconds by when their bucket begins, of each gauge (its type and key)."""
-    now = timezone.now()
-    rows = scope.rows(pools.USED, now) | scope.rows(pools.SIZE, now)
     found: dict[tuple[str, str], dict[datetime, float]] = {}
-    for type, key, bucket, sum in rows.values_list("type", "key", "bucket", "sum"):
-        found.setdefault((type, key), {})[bucket] = sum
+    for (gauge, at), summary in buckets([pools.USED, pools.SIZE], scope).items():
+        found.setdefault(gauge, {})[at] = summary.sum
     return found
 
 

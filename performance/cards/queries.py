@@ -6,13 +6,25 @@ from typing import TYPE_CHECKING
 
 from django.urls import reverse
 
-from performance.cards.shapes import Chart, Column, Content, Fact, Health, Level, Line, Row, Table
+from performance.cards.lately import percentiles
+from performance.cards.shapes import (
+    Chart,
+    Column,
+    Content,
+    Fact,
+    Health,
+    Level,
+    Line,
+    Row,
+    Table,
+    shown,
+)
 from performance.conf import performance_settings
 from performance.recorders.queries import ALL, ERROR, NAME, ROWS, SLOW
-from performance.storage.reading import samples, series, sums, top, total
+from performance.storage.reading import samples, series, sums, top, total, wholes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from performance.models import Sample
     from performance.storage.reading import Point, Scope, Summary
@@ -62,12 +74,13 @@ class QueriesCard:
         whole = total(points)
         if not whole.count:
             return Content(empty="No queries yet. Send some requests, and they appear in seconds.")
-        slow = total(series(SLOW, scope))
+        rest = wholes([SLOW, ERROR], scope)
+        slow, failed = rest[SLOW], rest[ERROR]
         lines = top(NAME, scope)
         return Content(
             health=health(lines, slow),
-            facts=facts(whole, slow, scope),
-            charts=charts(points, scope),
+            facts=facts(whole, slow, failed, scope),
+            charts=shown(charts(points, scope), scope),
             tables=[] if scope.is_brief else [costliest(lines, whole, scope), slowest(scope)],
             note="What Django runs; a worker's own statements are told by PostgreSQL, on Database.",
         )
@@ -98,10 +111,9 @@ def counted(number: float) -> str:
     return f"{number:.0f} {'query' if number == 1 else 'queries'}"
 
 
-def facts(whole: Summary, slow: Summary, scope: Scope) -> list[Fact]:
+def facts(whole: Summary, slow: Summary, failed: Summary, scope: Scope) -> list[Fact]:
     """The numbers of all queries together."""
     seconds = scope.period.window.total_seconds()
-    failed = total(series(ERROR, scope))
     sampled = whole.is_sampled
     return [
         Fact("Queries", whole.count, is_sampled=sampled),
@@ -113,23 +125,16 @@ def facts(whole: Summary, slow: Summary, scope: Scope) -> list[Fact]:
     ]
 
 
-def charts(points: Sequence[Point], scope: Scope) -> list[Chart]:
+def charts(points: Sequence[Point], scope: Scope) -> Iterator[Chart]:
     """Rate, time and latency over the window."""
     moments = [point.at for point in points]
     seconds = scope.period.seconds
-    busy = [point.summary if point.summary.count else None for point in points]
-    latency = [
-        Line(name, [one.p(share) if one else None for one in busy])
-        for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
-    ]
     rates = [point.summary.count / seconds for point in points]
     # Milliseconds a second are tenths of a per cent.
     shares = [point.summary.sum / seconds / 10 for point in points]
-    return [
-        Chart("Queries", moments, [Line("rate", rates)], "per second"),
-        Chart("Connections at work", moments, [Line("of one connection", shares)], "percent"),
-        Chart("Latency", moments, latency, "ms"),
-    ]
+    yield Chart("Queries", moments, [Line("rate", rates)], "per second")
+    yield Chart("Connections at work", moments, [Line("of one connection", shares)], "percent")
+    yield Chart("Latency", moments, [Line(*one) for one in percentiles(points).items()], "ms")
 
 
 def costliest(lines: Sequence[Summary], whole: Summary, scope: Scope) -> Table:

@@ -9,15 +9,24 @@ from django.utils import timezone
 
 from jobs.models import Pause
 from performance.cards.lately import busy_rate, counts, lasting, lately, means, percentiles
-from performance.cards.shapes import Chart, Column, Content, Fact, Health, Level, Line, Row, Table
+from performance.cards.shapes import (
+    Chart,
+    Column,
+    Content,
+    Fact,
+    Health,
+    Level,
+    Line,
+    Row,
+    Table,
+    shown,
+)
 from performance.recorders.queue import ALL, MOST_COUNTED, NAME
 from performance.recorders.workers import NAME as WORKER
-from performance.storage.reading import Scope, Summary, series, top, total, values
+from performance.storage.reading import Scope, Summary, curves, moments, series, top, values, wholes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from performance.storage.reading import Point
+    from collections.abc import Iterator, Sequence
 
 # Seconds that the oldest ready job has waited.
 OLD = 60.0
@@ -62,6 +71,8 @@ PHASES = (
     Column("mean", "Mean", "ms"),
     Column("share", "Of the run", "percent"),
 )
+PARTS = ("ready", "running", "held")
+OLDEST = "queue.oldest"
 ESTIMATED = f"Jobs are estimated above {MOST_COUNTED:,} of a kind."
 QUEUED = "queued"
 ENDED_AS = {"queued": "failed, tried again"}
@@ -71,12 +82,13 @@ ENDED_AS = {"queued": "failed, tried again"}
 class Now:
     """The queue's latest state, and what the fleet has made of it in the last five minutes.
 
-    `rate` is attempts that end in a second, while there are any.
+    `rate` is attempts that end in a second, while there are any; `failed` is how many failed.
     """
 
     state: dict[str, Any]
     places: int
     runs: Summary
+    failed: float
     rate: float
 
     @property
@@ -110,23 +122,23 @@ class QueueCard:
                 empty="Nobody has counted the queue in the last 30 seconds. It is counted by any "
                 "web process or worker: start one, with Valkey and PERFORMANCE_ENABLED on.",
             )
+        recent = lately("attempt.run", "attempt.error")
         now = Now(
             max(told.values(), key=lambda one: float(one["at"])),
             sum(one["concurrency"] for one in values(WORKER).values() if not one["has_stopped"]),
-            lately("attempt.run"),
+            recent["attempt.run"],
+            recent["attempt.error"].count,
             busy_rate("attempt.run"),
         )
-        runs, waits = series("attempt.run", scope), series("attempt.wait", scope)
         reasons = top("attempt.wait", scope, order="count")
         return Content(
             health=paused() or health(now, reasons),
             facts=facts(now),
-            charts=charts(scope, runs, waits),
+            charts=shown(charts(scope), scope),
             tables=[]
             if scope.is_brief
             else [
-                states(now.state), ends(scope), waited(reasons), failures(scope, total(runs)),
-                phases(scope),
+                states(now.state), ends(scope), waited(reasons), failures(scope), phases(scope),
             ],
             note=ESTIMATED * now.state["is_estimated"],
         )  # fmt: skip
@@ -155,8 +167,7 @@ def health(now: Now, reasons: Sequence[Summary]) -> Health:
         level = Level.RED if state["oldest"] > VERY_OLD else Level.YELLOW
         why = f"; most waited for: {reasons[0].key}" if reasons else ""
         return Health(level, f"the oldest ready job waits for {lasting(state['oldest'])}{why}")
-    failed = lately("attempt.error").count
-    share = 100 * failed / now.runs.count if now.runs.count >= ENOUGH else 0.0
+    share = 100 * now.failed / now.runs.count if now.runs.count >= ENOUGH else 0.0
     if share > MOST_FAILURES:
         return Health(Level.YELLOW, f"{share:.0f} % of the attempts of the last minutes failed")
     return Health(Level.GREEN, f"{state['ready']:,} jobs ready, {state['running']:,} running")
@@ -180,29 +191,23 @@ def facts(now: Now) -> list[Fact]:
     ]
 
 
-def charts(scope: Scope, runs: Sequence[Point], waits: Sequence[Point]) -> list[Chart]:
+def charts(scope: Scope) -> Iterator[Chart]:
     """Depth, age, throughput, and how long attempts wait and run."""
     fleet = Scope(scope.period)
-    depth = {part: series(f"queue.{part}", fleet, ALL) for part in ("ready", "running", "held")}
-    ages = series("queue.oldest", fleet, ALL)
-    seconds = scope.period.seconds
-    at = [point.at for point in runs]
+    at, seconds = moments(scope), scope.period.seconds
+    depth = curves([f"queue.{part}" for part in PARTS], fleet, [ALL]).values()
+    lines = [Line(part, means(points)) for part, points in zip(PARTS, depth, strict=True)]
+    yield Chart("Depth", at, lines)
+    yield Chart("Oldest ready job", at, [Line("age", means(series(OLDEST, fleet, ALL)))], "seconds")
+    runs, waits = series("attempt.run", scope), series("attempt.wait", scope)
     errors = counts(["attempt.error"], scope, at)["attempt.error"]
-    return [
-        Chart("Depth", at, [Line(part, means(points)) for part, points in depth.items()]),
-        Chart("Oldest ready job", at, [Line("age", means(ages))], "seconds"),
-        Chart(
-            "Throughput",
-            at,
-            [
-                Line("attempts", [point.summary.count / seconds for point in runs]),
-                Line("failed", [failed / seconds for failed in errors]),
-            ],
-            "per second",
-        ),
-        Chart("Wait", at, [Line(*one) for one in percentiles(waits).items()], "ms"),
-        Chart("Run", at, [Line(*one) for one in percentiles(runs).items()], "ms"),
+    lines = [
+        Line("attempts", [point.summary.count / seconds for point in runs]),
+        Line("failed", [failed / seconds for failed in errors]),
     ]
+    yield Chart("Throughput", at, lines, "per second")
+    yield Chart("Wait", at, [Line(*one) for one in percentiles(waits).items()], "ms")
+    yield Chart("Run", at, [Line(*one) for one in percentiles(runs).items()], "ms")
 
 
 def states(state: dict[str, Any]) -> Table:
@@ -248,14 +253,15 @@ def waited(reasons: Sequence[Summary]) -> Table:
     return Table("waits", "What they waited for", WAITS, rows)
 
 
-def failures(scope: Scope, runs: Summary) -> Table:
+def failures(scope: Scope) -> Table:
     """Failed attempts by their error's code."""
+    attempts = wholes(["attempt.run"], scope)["attempt.run"].count
     rows = [
         Row(
             {
                 "code": one.key,
                 "attempts": one.count,
-                "share": 100 * one.count / runs.count if runs.count else None,
+                "share": 100 * one.count / attempts if attempts else None,
                 "final": one.sum,
                 "retried": one.count - one.sum,
             }

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from performance.cards.lately import counted
-from performance.cards.shapes import Chart, Column, Content, Fact, Health, Level, Line, Row, Table
+from performance.cards.lately import counted, percentiles
+from performance.cards.shapes import (
+    Chart,
+    Column,
+    Content,
+    Fact,
+    Health,
+    Level,
+    Line,
+    Row,
+    Table,
+    shown,
+)
 from performance.recorders.requests import ALL, NAME, PARTS
 from performance.storage.reading import samples, series, top, total
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from performance.storage.reading import Point, Scope, Summary
 
@@ -60,7 +71,7 @@ class RequestsCard:
         return Content(
             health=health(whole, failed),
             facts=facts(whole, failed, scope),
-            charts=charts(points, scope),
+            charts=shown(charts(points, scope), scope),
             tables=[] if scope.is_brief else [views(scope), slowest(scope)],
         )
 
@@ -94,23 +105,12 @@ def facts(whole: Summary, failed: float, scope: Scope) -> list[Fact]:
     ]
 
 
-def charts(points: Sequence[Point], scope: Scope) -> list[Chart]:
+def charts(points: Sequence[Point], scope: Scope) -> Iterator[Chart]:
     """Rate and latency over the window."""
     moments = [point.at for point in points]
-    busy = [point.summary if point.summary.count else None for point in points]
     rates = [point.summary.count / scope.period.seconds for point in points]
-    return [
-        Chart("Requests", moments, [Line("rate", rates)], "per second"),
-        Chart(
-            "Latency",
-            moments,
-            [
-                Line(name, [one.p(share) if one else None for one in busy])
-                for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
-            ],
-            "ms",
-        ),
-    ]
+    yield Chart("Requests", moments, [Line("rate", rates)], "per second")
+    yield Chart("Latency", moments, [Line(*one) for one in percentiles(points).items()], "ms")
 
 
 def views(scope: Scope) -> Table:

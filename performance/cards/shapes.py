@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from performance.storage.reading import Scope
@@ -108,6 +109,11 @@ class Content:
     note: str = ""
     empty: str = ""
     extra: dict[str, Any] = field(default_factory=dict)
+
+
+def shown(charts: Iterable[Chart], scope: Scope) -> list[Chart]:
+    """All of them, in brief only the first: a generator does not even read the others then."""
+    return list(islice(charts, 1 if scope.is_brief else None))
 
 
 class Card(Protocol):

@@ -10,13 +10,24 @@ from django.db.models import Sum
 from django.utils import timezone
 
 from performance.cards.lately import FINEST, MINUTES, means
-from performance.cards.shapes import Chart, Column, Content, Fact, Health, Level, Line, Row, Table
+from performance.cards.shapes import (
+    Chart,
+    Column,
+    Content,
+    Fact,
+    Health,
+    Level,
+    Line,
+    Row,
+    Table,
+    shown,
+)
 from performance.models import Aggregate, Value
 from performance.recorders.workers import NAME
 from performance.storage.reading import SILENCE, series
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from performance.storage.reading import Scope
@@ -100,7 +111,7 @@ class WorkersCard:
         return Content(
             health=health(workers),
             facts=facts([one for one in workers if one.is_there]),
-            charts=charts(scope),
+            charts=shown(charts(scope), scope),
             tables=[Table("workers", "By worker", COLUMNS, [row(one) for one in workers])],
         )
 
@@ -177,15 +188,14 @@ def facts(present: Sequence[Seen]) -> list[Fact]:
     ]
 
 
-def charts(scope: Scope) -> list[Chart]:
+def charts(scope: Scope) -> Iterator[Chart]:
     """Use and silence over the window."""
-    use, silence = series("worker.use", scope), series("worker.silence", scope)
+    use = series("worker.use", scope)
     at = [point.at for point in use]
+    yield Chart("Use", at, [Line("of all places", means(use, 100))], "percent")
+    silence = series("worker.silence", scope)
     longest = [point.summary.max if point.summary.count else None for point in silence]
-    return [
-        Chart("Use", at, [Line("of all places", means(use, 100))], "percent"),
-        Chart("Longest without looking for jobs", at, [Line("silence", longest)], "seconds"),
-    ]
+    yield Chart("Longest without looking for jobs", at, [Line("silence", longest)], "seconds")
 
 
 def row(one: Seen) -> Row:

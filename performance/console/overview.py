@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from performance.cards.shapes import Health, Level
-from performance.console.pages import PAGES
-from performance.console.rendering import Sorting, rendered
+from performance.console.pages import CARDS, PAGES
+from performance.console.rendering import rendered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,13 +35,17 @@ class Tile:
 
 def tiles(scope: Scope, events: Sequence[tuple[datetime, str]]) -> list[Tile]:
     """Those of all pages that have cards, in the order of the pages."""
-    brief = replace(scope, is_brief=True)
-    return [tile(page, brief, events) for page in PAGES.values() if page.cards]
+    cards = rendered(list(CARDS.values()), replace(scope, is_brief=True), events=events)
+    by_name = {one.card.name: one for one in cards}
+    return [
+        tile(page, [by_name[card.name] for card in page.cards])
+        for page in PAGES.values()
+        if page.cards
+    ]
 
 
-def tile(page: Page, scope: Scope, events: Sequence[tuple[datetime, str]]) -> Tile:
+def tile(page: Page, cards: Sequence[Rendered]) -> Tile:
     """One page's. The first card that has any gives the numbers, those that are bad first."""
-    cards = [rendered(card, scope, Sorting(), events) for card in page.cards]
     facts = next((one.content.facts for one in cards if one.content.facts), ())
     return Tile(
         page,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from django.utils import timezone
 from performance.cards.shapes import Content
 from performance.console.drawing import Drawing, draw
 from performance.models import Deploy
+from performance.storage.reading import read_together
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,6 +59,9 @@ class Sorting:
         return f"{'-' if descends else ''}{table.name}.{column.key}"
 
 
+UNSORTED = Sorting()
+
+
 def _order(row: Row, column: str) -> tuple[bool, Any]:
     value = row.cells[column]
     is_number = isinstance(value, int | float)
@@ -83,15 +88,38 @@ def deploys(scope: Scope) -> list[tuple[datetime, str]]:
 
 
 def rendered(
+    cards: Sequence[Card],
+    scope: Scope,
+    sorting: Sorting = UNSORTED,
+    events: Sequence[tuple[datetime, str]] = (),
+) -> list[Rendered]:
+    """Read what cards show; what goes wrong is shown in its place and harms no other card.
+
+    They are read in one transaction, or in as many more as fail.
+    """
+    found: list[Rendered] = []
+    with read_together():
+        while len(found) < len(cards):
+            with suppress(_CannotGoOn), transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute(LONGEST_READ)
+                for card in cards[len(found) :]:
+                    found.append(_rendered(card, scope, sorting, events))
+                    if found[-1].error:
+                        raise _CannotGoOn
+    return found
+
+
+class _CannotGoOn(Exception):
+    """PostgreSQL takes no more statements in this transaction."""
+
+
+def _rendered(
     card: Card, scope: Scope, sorting: Sorting, events: Sequence[tuple[datetime, str]]
 ) -> Rendered:
-    """Read what a card shows; what goes wrong is shown in its place and harms no other card."""
     began = perf_counter()
     content, error = Content(), ""
     try:
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(LONGEST_READ)
-            content = card.content(scope)
+        content = card.content(scope)
     except DatabaseError as failure:
         logger.warning("card %s: %s", card.name, failure)
         error = f"PostgreSQL did not answer this card: {str(failure).splitlines()[0]}"
@@ -101,7 +129,7 @@ def rendered(
     return Rendered(
         card,
         content,
-        [draw(chart, events) for chart in content.charts[: 1 if scope.is_brief else None]],
+        [draw(chart, events) for chart in content.charts],
         [sorting.apply(table) for table in content.tables],
         sorting,
         (perf_counter() - began) * 1000,

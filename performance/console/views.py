@@ -38,7 +38,7 @@ def page(request: HttpRequest, slug: str = "") -> HttpResponse:
         "pages": PAGES.values(),
         "periods": PERIODS.values(),
         "instances": values("process"),
-        "cards": [rendered(card, scope, sorting, events) for card in chosen.cards],
+        "cards": rendered(chosen.cards, scope, sorting, events),
         "tiles": overview.tiles(scope, events) if is_overview else [],
     }
     template = "overview.html" if is_overview else "page.html"
@@ -59,7 +59,7 @@ def card(request: HttpRequest, name: str) -> HttpResponse:
     if name not in CARDS:
         raise Http404(f"The console has no card {name!r}.")
     scope = _scope(request)
-    one = rendered(CARDS[name], scope, _sorting(request), deploys(scope))
+    (one,) = rendered([CARDS[name]], scope, _sorting(request), deploys(scope))
     context = {"scope": scope, "one": one}
     return render(request, "admin/performance/components/card.html", context)
 

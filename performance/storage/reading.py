@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
+from django.db import connection
 from django.utils import timezone
 
-from performance.histogram import Histogram, add, percentile
+from performance.histogram import Histogram, add, percentile, percentiles
 from performance.models import Aggregate, Sample, Subject, Value
+from performance.storage import statements
 from performance.storage.folding import unpack
 from performance.storage.periods import BUCKETS, PERIODS, Period
-from performance.storage.whole import histograms, summed
+from performance.storage.whole import histograms, summed, totals
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Iterator
 
     from django.db.models import QuerySet
 
@@ -23,12 +28,17 @@ Order = Literal["count", "sum", "max"]
 # A process that has been silent for so long is gone: it speaks every few seconds.
 SILENCE = timedelta(seconds=30)
 
+# By type and instance.
+States = dict[str, dict[str, dict[str, Any]]]
+_states: ContextVar[States | None] = ContextVar("states", default=None)
+
 
 @dataclass(frozen=True, slots=True)
 class Scope:
     """What is looked at: a window, of the whole fleet or (`instance`) of one process.
 
-    When it `is_brief`, a summary is wanted: cards leave out tables, and `top` percentiles.
+    When it `is_brief`, a summary is wanted: cards leave out tables and all charts but the first,
+    and `top` percentiles.
     """
 
     period: Period = PERIODS["1h"]
@@ -66,6 +76,12 @@ class Summary:
         """The value that this share (0 to 1) of all are not above."""
         return min(percentile(self.histogram, share), self.max)
 
+    def ps(self, *shares: float) -> list[float | None]:
+        """Several of them, ascending; None each when there are no entries."""
+        if not self.count:
+            return [None] * len(shares)
+        return [min(value, self.max) for value in percentiles(self.histogram, shares)]
+
     @property
     def p50(self) -> float:
         """The median."""
@@ -88,6 +104,9 @@ class Point:
 
     at: datetime
     summary: Summary
+
+
+Buckets = defaultdict[tuple[tuple[str, str], datetime], Summary]
 
 
 def top(type: str, scope: Scope, *, order: Order = "sum", most: int = 25) -> list[Summary]:
@@ -116,25 +135,53 @@ def sums(type: str, scope: Scope, keys: Iterable[str]) -> dict[str, tuple[float,
     return {key: (count, sum) for _, key, count, sum, *_ in summed([type], scope, keys)}
 
 
+def buckets(types: Iterable[str], scope: Scope, keys: Iterable[str] | None = None) -> Buckets:
+    """What there is of types (and keys): by both, and when it begins. The empty ones are absent."""
+    since = timezone.now() - scope.period.window
+    wanted = None if keys is None else list(keys)
+    parameters: list[Any] = [list(types), scope.period.seconds, scope.instance, since]
+    found: Buckets = defaultdict(lambda: Summary(""))
+    with connection.cursor() as cursor:
+        cursor.execute(statements.BUCKETS, [*parameters, wanted, wanted])
+        for type, key, seconds, count, sum, largest, is_sampled, histogram in cursor.fetchall():
+            at = datetime.fromtimestamp(seconds, UTC)
+            summary = Summary(key, count, sum, largest, is_sampled, unpack(histogram))
+            found[(type, key), at] = summary
+    return found
+
+
+def curves(
+    types: Collection[str], scope: Scope, keys: Collection[str]
+) -> dict[tuple[str, str], list[Point]]:
+    """By type and key sixty buckets each, the oldest first; those without anything are empty."""
+    names, known = [(type, key) for type in types for key in keys], buckets(types, scope, keys)
+    at = moments(scope)
+    return {name: [Point(one, known[name, one]) for one in at] for name in names}
+
+
 def series(type: str, scope: Scope, key: str | None = None) -> list[Point]:
-    """Sixty buckets, the oldest first; those in which nothing happened are empty."""
-    now = timezone.now()
-    rows = scope.rows(type, now)
+    """The same of one key, or of all keys together."""
     if key is not None:
-        rows = rows.filter(key=key)
-    last = scope.period.bucket(now.timestamp())
-    step = timedelta(seconds=scope.period.seconds)
-    points = {at: Summary(key or "") for at in (last - step * n for n in range(BUCKETS))}
-    columns = rows.values_list("bucket", "count", "sum", "max", "is_sampled", "histogram")
-    for at, count, sum, largest, is_sampled, histogram in columns:
+        return curves([type], scope, [key])[type, key]
+    points = {at: Summary("") for at in moments(scope)}
+    for (_, at), found in buckets([type], scope).items():
         if at in points:
-            point = points[at]
-            point.count += count
-            point.sum += sum
-            point.max = max(point.max, largest)
-            point.is_sampled = point.is_sampled or is_sampled
-            add(point.histogram, unpack(bytes(histogram)))
-    return [Point(at, points[at]) for at in sorted(points)]
+            _take(points[at], found)
+    return [Point(at, summary) for at, summary in points.items()]
+
+
+def wholes(types: Iterable[str], scope: Scope) -> dict[str, Summary]:
+    """By type, all keys of the window together, without percentiles."""
+    wanted = list(types)
+    found = {line[0]: Summary("", *line[1:]) for line in totals(wanted, scope)}
+    return {type: found.get(type, Summary("")) for type in wanted}
+
+
+def moments(scope: Scope) -> list[datetime]:
+    """Where the sixty buckets of a window begin, the oldest first."""
+    last = scope.period.bucket(timezone.now().timestamp())
+    step = timedelta(seconds=scope.period.seconds)
+    return [last - step * number for number in reversed(range(BUCKETS))]
 
 
 def subjects(type: str, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -145,8 +192,22 @@ def subjects(type: str, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
 
 def values(type: str, *, within: timedelta = SILENCE) -> dict[str, dict[str, Any]]:
     """The present state of every instance that has spoken lately."""
-    fresh = Value.objects.filter(type=type, updated_at__gt=timezone.now() - within)
-    return dict(fresh.order_by("instance").values_list("instance", "document"))
+    together = _states.get()
+    if together is None or within != SILENCE:
+        return _told([type], within).get(type, {})
+    if not together:
+        together.update(_told(None, SILENCE))
+    return together.get(type, {})
+
+
+@contextmanager
+def read_together() -> Iterator[None]:
+    """Inside, all states are read at once when the first is asked for: for who wants most."""
+    token = _states.set({})
+    try:
+        yield
+    finally:
+        _states.reset(token)
 
 
 def samples(type: str, scope: Scope, key: str | None = None, most: int = 10) -> QuerySet[Sample]:
@@ -157,6 +218,18 @@ def samples(type: str, scope: Scope, key: str | None = None, most: int = 10) -> 
     if scope.instance:
         found = found.filter(instance=scope.instance)
     return found.order_by("-value")[:most]
+
+
+def _told(types: list[str] | None, within: timedelta) -> States:
+    fresh = Value.objects.filter(updated_at__gt=timezone.now() - within)
+    if types is not None:
+        fresh = fresh.filter(type__in=types)
+    found: States = {}
+    for type, instance, document in fresh.order_by("instance").values_list(
+        "type", "instance", "document"
+    ):
+        found.setdefault(type, {})[instance] = document
+    return found
 
 
 def _take(into: Summary, other: Summary) -> None:

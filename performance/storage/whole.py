@@ -32,6 +32,10 @@ SUMS = f"""
 SELECT kept.type, key, sum(count) AS count, sum(sum) AS sum, max(max) AS max, bool_or(is_sampled)
 {ROWS} GROUP BY kept.type, key
 """
+TOTALS = f"""
+SELECT kept.type, sum(count) AS count, sum(sum) AS sum, max(max) AS max, bool_or(is_sampled)
+{ROWS} GROUP BY kept.type
+"""
 HISTOGRAMS = f"SELECT key, histogram {ROWS}"
 
 
@@ -68,6 +72,11 @@ def summed(
     `rest` is SQL that says in which order, and how many.
     """
     return _found(f"{SUMS} {rest}", types, scope, keys)
+
+
+def totals(types: Iterable[str], scope: Scope) -> list[tuple[str, float, float, float, bool]]:
+    """The same of all keys of a type together."""
+    return _found(TOTALS, types, scope, None)
 
 
 def histograms(type: str, scope: Scope, keys: Iterable[str]) -> list[tuple[str, bytes]]:

@@ -6,6 +6,8 @@ import csv
 
 import pytest
 from django.contrib.auth.models import Permission, User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from performance.benchmarks import busy_fleet
@@ -49,6 +51,15 @@ class BrokenCard(WordsCard):
 
     def content(self, scope: Scope) -> Content:
         raise KeyError("nothing of the sort")
+
+
+class RefusedCard(WordsCard):
+    """One whose statement PostgreSQL refuses."""
+
+    def content(self, scope: Scope) -> Content:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1 / 0")
+        raise AssertionError
 
 
 @pytest.fixture
@@ -130,8 +141,34 @@ def test_a_card_that_fails_says_so_and_harms_no_other(staff, words):
 
 
 @pytest.mark.django_db
+def test_a_card_that_postgresql_refuses_harms_no_other():
+    refused, _, after = rendered([RefusedCard(), BrokenCard(), CARDS["requests"]], Scope())
+    assert "PostgreSQL did not answer this card: division by zero" in refused.error
+    assert not after.error
+
+
+@pytest.mark.django_db
+def test_in_brief_the_charts_after_the_first_are_not_read():
+    busy_fleet.make(most_keys=3)
+    with CaptureQueriesContext(connection) as brief:
+        (one,) = rendered([CARDS["queue"]], Scope(is_brief=True))
+    with CaptureQueriesContext(connection) as full:
+        rendered([CARDS["queue"]], Scope())
+    assert len(one.charts) == 1
+    assert len(brief) < len(full) / 2
+
+
+@pytest.mark.django_db
+def test_what_processes_say_is_read_once_for_all_cards():
+    busy_fleet.make(most_keys=3)
+    with CaptureQueriesContext(connection) as queries:
+        rendered([CARDS["processes"], CARDS["memory"], CARDS["lag"]], Scope())
+    assert sum("performance_value" in one["sql"] for one in queries) == 1
+
+
+@pytest.mark.django_db
 def test_a_page_is_as_well_as_the_worst_of_its_cards(words):
-    found = tile(words, Scope(), [])
+    found = tile(words, rendered(words.cards, Scope()))
     assert found.health.level == Level.YELLOW
     assert "failed" in found.health.reason
 
@@ -146,7 +183,7 @@ def test_a_deploy_is_marked_on_the_charts():
     busy_fleet.make(most_keys=3)
     Deploy.objects.all().delete()
     now = timezone.now()
-    one = rendered(CARDS["requests"], Scope(), Sorting(), [(now, "deploy of 1234567")])
+    (one,) = rendered([CARDS["requests"]], Scope(), events=[(now, "deploy of 1234567")])
     assert [marker.text for marker in one.charts[0].markers] == ["deploy of 1234567"]
 
 
@@ -156,5 +193,5 @@ def test_every_card_shows_a_busy_fleet_in_every_window():
     for period in PERIODS.values():
         for instance in ("", "web-0/10"):
             scope = Scope(period, instance)
-            shown = {name: rendered(card, scope, Sorting(), []) for name, card in CARDS.items()}
+            shown = {one.card.name: one for one in rendered(list(CARDS.values()), scope)}
             assert {name: one.error for name, one in shown.items() if one.error} == {}
