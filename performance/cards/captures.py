@@ -9,7 +9,7 @@ from django.urls import reverse
 from performance.cards.shapes import Column, Content, Level, Row, Table
 from performance.models import Capture
 from performance.profiling.asking import LONGEST, MOST_REQUESTS, REQUESTS, USUAL, USUAL_REQUESTS
-from performance.storage.reading import top, values
+from performance.storage.reading import largest, values
 
 if TYPE_CHECKING:
     from performance.storage.reading import Scope
@@ -79,7 +79,7 @@ def choices(scope: Scope) -> dict[str, Any]:
     return {
         "kinds": [kind for kind in Capture.Kind.choices if kind[0] != REQUESTS],
         "processes": values("process"),
-        "views": [line.key for line in top("request", scope, order="count")],
+        "views": [line.key for line in largest("request", scope, order="count")],
         "seconds": USUAL,
         "most_seconds": LONGEST,
         "requests": USUAL_REQUESTS,

@@ -24,7 +24,7 @@ from performance.cards.shapes import (
     shown,
 )
 from performance.recorders.fetches import NAME, PARTS
-from performance.storage.reading import series, top, total
+from performance.storage.reading import largest, series, spread, total
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -141,7 +141,7 @@ def charts(points: Sequence[Point], failed: Sequence[float], scope: Scope) -> It
 
 def hosts(scope: Scope, now: datetime) -> Table:
     """A row a host, those first that take most of our time."""
-    lines = top(NAME, scope, most=20)
+    lines = spread(NAME, scope, most=20)
     keys = [line.key for line in lines]
     parts = counted([f"{NAME}.{part}" for part in (*PARTS, "failed")], scope, keys)
     known = Domain.objects.in_bulk(keys)
@@ -173,7 +173,7 @@ def hosts(scope: Scope, now: datetime) -> Table:
 def errors(scope: Scope) -> Table:
     """What hosts fail with."""
     rows = []
-    for one in top(f"{NAME}.error", scope, order="count"):
+    for one in largest(f"{NAME}.error", scope, order="count"):
         host, _, code = one.key.rpartition(" ")
         rows.append(Row({"host": host, "code": code, "attempts": one.count}))
     return Table("errors", "Failures by host and code", ERRORS, rows, "No fetch has failed.")

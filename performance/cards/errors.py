@@ -11,7 +11,7 @@ from performance.cards.lately import MINUTES, counts, lately
 from performance.cards.shapes import Chart, Column, Content, Fact, Health, Level, Line, Row, Table
 from performance.models import Sample
 from performance.recorders.errors import NAME
-from performance.storage.reading import moments, top
+from performance.storage.reading import largest, moments
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,7 +42,7 @@ class ErrorsCard:
 
     def content(self, scope: Scope) -> Content:
         """The window's errors by kind and place; `extra` has where the latest of each came from."""
-        groups = top(NAME, scope, order="count")
+        groups = largest(NAME, scope, order="count")
         recent = lately(NAME)[NAME].count
         if not groups:
             return Content(

@@ -23,7 +23,17 @@ from performance.cards.shapes import (
 )
 from performance.recorders.queue import ALL, MOST_COUNTED, NAME
 from performance.recorders.workers import NAME as WORKER
-from performance.storage.reading import Scope, Summary, curves, moments, series, top, values, wholes
+from performance.storage.reading import (
+    Scope,
+    Summary,
+    curves,
+    largest,
+    moments,
+    series,
+    spread,
+    values,
+    wholes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -130,7 +140,7 @@ class QueueCard:
             recent["attempt.error"].count,
             busy_rate("attempt.run"),
         )
-        reasons = top("attempt.wait", scope, order="count")
+        reasons = spread("attempt.wait", scope, order="count")
         return Content(
             health=paused() or health(now, reasons),
             facts=facts(now),
@@ -235,13 +245,13 @@ def ends(scope: Scope) -> Table:
     rows = [
         Row(
             {"end": ENDED_AS.get(one.key, one.key), "rate": one.count / seconds}
-            | spread(one, "count", "p50", "p95", "p99", "max")
+            | numbers(one, "count", "p50", "p95", "p99", "max")
         )
-        for one in top("attempt.run", scope, order="count")
+        for one in spread("attempt.run", scope, order="count")
     ]
     rows += [
         Row({"end": one.key, "count": one.count, "rate": one.count / seconds})
-        for one in top("attempt.unfinished", scope, order="count")
+        for one in largest("attempt.unfinished", scope, order="count")
     ]
     return Table("ends", "How attempts end", ENDS, rows)
 
@@ -249,7 +259,7 @@ def ends(scope: Scope) -> Table:
 def waited(reasons: Sequence[Summary]) -> Table:
     """How long jobs were ready before they were claimed, by what they waited for."""
     columns = ("count", "p50", "p95", "p99", "max")
-    rows = [Row({"reason": one.key} | spread(one, *columns)) for one in reasons]
+    rows = [Row({"reason": one.key} | numbers(one, *columns)) for one in reasons]
     return Table("waits", "What they waited for", WAITS, rows)
 
 
@@ -266,14 +276,14 @@ def failures(scope: Scope) -> Table:
                 "retried": one.count - one.sum,
             }
         )
-        for one in top("attempt.error", scope, order="count")
+        for one in largest("attempt.error", scope, order="count")
     ]
     return Table("failures", "Failures by code", FAILURES, rows, "No attempt has failed.")
 
 
 def phases(scope: Scope) -> Table:
     """What the time of an attempt goes to; the wait before it is no part of it."""
-    lines = top("attempt.phase", scope)
+    lines = largest("attempt.phase", scope)
     whole = sum(one.sum for one in lines if one.key != QUEUED)
     rows = [
         Row(
@@ -288,6 +298,6 @@ def phases(scope: Scope) -> Table:
     return Table("phases", "Where the time goes", PHASES, rows)
 
 
-def spread(one: Summary, *names: str) -> dict[str, Any]:
+def numbers(one: Summary, *names: str) -> dict[str, Any]:
     """These of a summary's numbers."""
     return {name: getattr(one, name) for name in names}

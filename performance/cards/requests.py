@@ -18,7 +18,7 @@ from performance.cards.shapes import (
     shown,
 )
 from performance.recorders.requests import ALL, NAME, PARTS
-from performance.storage.reading import samples, series, top, total
+from performance.storage.reading import samples, series, spread, total
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -115,7 +115,7 @@ def charts(points: Sequence[Point], scope: Scope) -> Iterator[Chart]:
 
 def views(scope: Scope) -> Table:
     """A row a view: what it costs, and what that goes to, on average."""
-    lines = top(NAME, scope)
+    lines = spread(NAME, scope)
     kinds = [f"{NAME}.{part}" for part in (*PARTS, "queries", "4xx", "5xx")]
     parts = counted(kinds, scope, [line.key for line in lines])
     seconds = scope.period.window.total_seconds()

@@ -38,7 +38,7 @@ class Scope:
     """What is looked at: a window, of the whole fleet or (`instance`) of one process.
 
     When it `is_brief`, a summary is wanted: cards leave out tables and all charts but the first,
-    and `top` percentiles.
+    and `spread` and `top` percentiles.
     """
 
     period: Period = PERIODS["1h"]
@@ -109,15 +109,26 @@ class Point:
 Buckets = defaultdict[tuple[tuple[str, str], datetime], Summary]
 
 
-def top(type: str, scope: Scope, *, order: Order = "sum", most: int = 25) -> list[Summary]:
-    """The keys of a type that have most of something, with their percentiles and subjects."""
+def largest(type: str, scope: Scope, *, order: Order = "sum", most: int = 25) -> list[Summary]:
+    """The keys of a type that have most of something."""
     found = summed([type], scope, rest=f"ORDER BY {order} DESC, key LIMIT {int(most)}")
-    lines = [Summary(*columns[1:]) for columns in found]
-    keys = [line.key for line in lines]
-    spread = {} if scope.is_brief else _histograms(type, scope, keys)
-    about = subjects(type, keys)
+    return [Summary(*columns[1:]) for columns in found]
+
+
+def spread(type: str, scope: Scope, *, order: Order = "sum", most: int = 25) -> list[Summary]:
+    """The same with their percentiles."""
+    lines = largest(type, scope, order=order, most=most)
+    found = {} if scope.is_brief else _histograms(type, scope, [line.key for line in lines])
     for line in lines:
-        line.histogram = spread.get(line.key, {})
+        line.histogram = found.get(line.key, {})
+    return lines
+
+
+def top(type: str, scope: Scope, *, order: Order = "sum", most: int = 25) -> list[Summary]:
+    """The same with percentiles and with what the keys stand for."""
+    lines = spread(type, scope, order=order, most=most)
+    about = subjects(type, [line.key for line in lines])
+    for line in lines:
         line.about = about.get(line.key, {})
     return lines
 
