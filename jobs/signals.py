@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from django.dispatch import Signal
 
-# A worker is ready: `worker` (Worker), `pipeline` (Pipeline) and `pool` (asyncpg's).
+# A worker is ready: `worker` (Worker) and `pipeline` (Pipeline).
 worker_started = Signal()
 
 # It claims nothing more and has committed what it had: `worker`.

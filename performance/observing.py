@@ -46,8 +46,6 @@ from performance.storage.trimming import trim
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import asyncpg
-
     from jobs.engine.pipeline import Pipeline
     from jobs.engine.worker import Worker
     from performance.recording.observer import Sampler
@@ -141,10 +139,10 @@ def connect() -> None:
         worker_started.connect(_watch_worker, dispatch_uid="performance.observing")
 
 
-def _watch_worker(worker: Worker, pipeline: Pipeline, pool: asyncpg.Pool, **_: object) -> None:
+def _watch_worker(worker: Worker, pipeline: Pipeline, **_: object) -> None:
     with rescued("observer"):
         itself, fetches = WorkerSampler(worker, pipeline), Fetches()
-        observer = start("worker", pool, itself, fetches, report=worker.report)
+        observer = start("worker", itself, fetches, report=worker.report)
         if observer is None:
             return
         attempt_ended.connect(queue.ended, weak=False)
@@ -162,20 +160,19 @@ def _watch_worker(worker: Worker, pipeline: Pipeline, pool: asyncpg.Pool, **_: o
 
 def start(
     role: str,
-    pool: asyncpg.Pool | None = None,
     *more: Sampler,
     report: Callable[[str], None] = logger.info,
 ) -> Observer | None:
     """Watch this process from now on; None when PERFORMANCE_ENABLED says no.
 
-    `pool` is the worker's own; `more` are samplers of what only it has; `report` is where it says
+    `more` are samplers of what only it has; `report` is where it says
     who it is.
     """
     settings = performance_settings()
     if not settings.enabled:
         return None
     # First: the others may have to wait for a connection, and it tells why.
-    samplers: list[Sampler] = [PoolSampler(role, pool)]
+    samplers: list[Sampler] = [PoolSampler(role)]
     observer = Observer(settings.instance, buffer, stream(), samplers, governor)
     port = 0
     with rescued("metrics"):

@@ -67,7 +67,7 @@ class ClaimLoop:
     async def _life(self) -> AsyncIterator[QueueManager]:
         """One life of the loop; PgQueuer asks for another when this one has failed."""
         self.pulse.beat()
-        pool = await create_pool(min_size=2, max_size=3, refused=self.pulse.beat)
+        pool = await create_pool("claims", min_size=2, max_size=3, refused=self.pulse.beat)
         if self._was_lost:
             self._was_lost = False
             self.report("worker has PostgreSQL again and goes on")

@@ -12,6 +12,8 @@ import asyncpg
 from django.conf import settings
 from django.db import connection
 
+from jobs.engine.pools import opened, pools
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -49,21 +51,26 @@ def connect_arguments() -> dict[str, Any]:
 
 
 async def create_pool(
-    *, min_size: int, max_size: int, refused: Callable[[], None] | None = None
+    name: str, *, min_size: int, max_size: int, refused: Callable[[], None] | None = None
 ) -> asyncpg.Pool:
     """A pool, after retrying with backoff for DB_CONNECT_RETRY seconds.
 
-    `refused` is called whenever a try has failed. Raises DatabaseUnreachable with what to do about
-    it.
+    Under its `name` it stands in `jobs.engine.pools`. `refused` is called whenever a try has
+    failed. Raises DatabaseUnreachable with what to do about it.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + settings.DB_CONNECT_RETRY
     delay = FIRST_DELAY
+
+    async def count(_connection: object) -> None:
+        opened[name] += 1
+
     while True:
         try:
-            return await asyncpg.create_pool(
-                min_size=min_size, max_size=max_size, **connect_arguments()
+            pools[name] = await asyncpg.create_pool(
+                min_size=min_size, max_size=max_size, init=count, **connect_arguments()
             )
+            return pools[name]
         except REFUSALS as error:
             if refused is not None:
                 refused()

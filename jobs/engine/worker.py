@@ -62,7 +62,7 @@ class Worker:
         Raises DatabaseUnreachable when PostgreSQL cannot be reached at the start.
         """
         tune_memory()
-        pool = await create_pool(min_size=1, max_size=5)
+        pool = await create_pool("asyncpg", min_size=1, max_size=5)
         fetcher = Fetcher(
             policy=AddressPolicy.parse(self.settings.allowed_addresses),
             user_agent=self.settings.user_agent,
@@ -99,7 +99,7 @@ class Worker:
             # It ends by itself, when what is on its way has been told.
             tasks.create_task(self._deliver(pool, shutdown))
             duties.start()
-            worker_started.send(Worker, worker=self, pipeline=pipeline, pool=pool)
+            worker_started.send(Worker, worker=self, pipeline=pipeline)
             self.report(f"worker {self.name} ready, up to {self.concurrency} scrapes at once")
             claims = ClaimLoop(self.settings, pipeline, self.name, self.pulse, self.report)
             await claims.run(self.concurrency, shutdown)

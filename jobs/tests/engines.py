@@ -31,7 +31,7 @@ class Engine:
 
     def __init__(self, name, limits=NO_LIMITS):
         self.loop = asyncio.new_event_loop()
-        self.pool = self.loop.run_until_complete(create_pool(min_size=1, max_size=1))
+        self.pool = self.loop.run_until_complete(create_pool("asyncpg", min_size=1, max_size=1))
         # Nobody sends what is announced here: these tests look at the database.
         announcer = self.loop.run_until_complete(new_announcer())
         self.queries = ClaimingQueries(

@@ -46,7 +46,9 @@ def test_a_worker_that_tries_to_reach_its_database_shows_a_pulse(monkeypatch, se
     monkeypatch.setattr(database, "connect_arguments", lambda: nowhere)
     refusals = []
     with pytest.raises(DatabaseUnreachable):
-        asyncio.run(create_pool(min_size=1, max_size=1, refused=lambda: refusals.append(1)))
+        asyncio.run(
+            create_pool("asyncpg", min_size=1, max_size=1, refused=lambda: refusals.append(1))
+        )
     assert refusals
 
 

@@ -96,7 +96,7 @@ def success(claim: Claim) -> Outcome:
 @asynccontextmanager
 async def claimer() -> AsyncIterator[Claimer]:
     """A claimer on Django's database that ends with the block."""
-    pool = await create_pool(min_size=2, max_size=2)
+    pool = await create_pool("asyncpg", min_size=2, max_size=2)
     one = Claimer(pool)
     writing = asyncio.create_task(one.run())
     try:

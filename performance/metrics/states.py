@@ -18,7 +18,6 @@ class States:
     def __init__(self, instruments: Instruments) -> None:
         """Those of the process."""
         self._instruments = instruments
-        self._sizes: dict[str, int] = {}
 
     def take(self, values: Mapping[str, dict[str, Any]]) -> None:
         """What is new of each type."""
@@ -45,18 +44,13 @@ class States:
         gauge("db_connection_pool_size", pool["size"], name)
         gauge("db_connection_pool_max", pool["max"], name)
         gauge("db_connections_in_use", pool["used"], name)
-        if pool["opened"] is None:
-            # A pool that counts nothing: what is replaced between two looks is not seen.
-            before = self._sizes.get(name, 0)
-            self._sizes[name] = pool["size"]
-            self._instruments.add(
-                "db_connections_created_total", max(pool["size"] - before, 0), name
-            )
+        # What psycopg's pools count are attempts.
+        created = pool["opened"] - (pool["opening_failed"] or 0)
+        reach("db_connections_created_total", created, name)
+        if pool["waiting"] is None:
+            # asyncpg's count nothing else.
             return
         gauge("db_connections_awaited", pool["waiting"], name)
-        # What the pool counts are attempts.
-        created = pool["opened"] - pool["opening_failed"]
-        reach("db_connections_created_total", created, name)
         reach("db_connection_errors_total", pool["opening_failed"], name)
         reach("db_connection_timeouts_total", pool["refused"], name)
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import connections
 
 from cachelayer.pools import snapshot
+from jobs.engine import pools as engine
 from performance.conf import performance_settings
 from performance.recorders.leaks import checkouts
 from performance.recording.process import buffer, governor
@@ -94,15 +95,14 @@ waits = Waits()
 
 
 class PoolSampler:
-    """Tells of all pools; `asyncpg_pool` is the worker's."""
+    """Tells of all pools."""
 
     name = NAME
     every = EVERY
 
-    def __init__(self, role: str, asyncpg_pool: Any = None) -> None:
+    def __init__(self, role: str) -> None:
         """Waits are recorded for that role from now on."""
         waits.role = role
-        self._asyncpg_pool = asyncpg_pool
         self._sampled_at = monotonic() - self.every
         self._before: dict[str, State] = {}
 
@@ -124,8 +124,7 @@ class PoolSampler:
     def _states(self) -> Iterator[State]:
         yield from database_states()
         yield from map(cache_state, snapshot())
-        if self._asyncpg_pool is not None:
-            yield asyncpg_state(self._asyncpg_pool)
+        yield from engine_states()
 
     def _count_changes(self, key: str, state: State) -> None:
         before = self._before.get(state.name) or State(state.name, 0, 0, 0)
@@ -189,13 +188,16 @@ def cache_state(state: PoolState) -> State:
     )
 
 
-def asyncpg_state(pool: Any) -> State:
-    """The worker's pool, which does not tell who waits."""
-    size = pool.get_size()
-    return State(
-        f"{POSTGRESQL} asyncpg",
-        used=size - pool.get_idle_size(),
-        size=size,
-        max=pool.get_max_size(),
-        min=pool.get_min_size(),
-    )
+def engine_states() -> Iterator[State]:
+    """A worker's pools of asyncpg, which does not tell who waits."""
+    for name, pool in list(engine.pools.items()):
+        if not pool.is_closing():
+            size = pool.get_size()
+            yield State(
+                f"{POSTGRESQL} {name}",
+                used=size - pool.get_idle_size(),
+                size=size,
+                max=pool.get_max_size(),
+                min=pool.get_min_size(),
+                opened=engine.opened[name],
+            )

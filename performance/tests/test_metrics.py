@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import asdict
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
@@ -23,6 +24,7 @@ from performance.metrics.queue import QueueSampler
 from performance.metrics.serving import serve
 from performance.metrics.states import States
 from performance.metrics.tallies import RATE_OVER, RequestRate, Translator
+from performance.recorders.pools import State
 from performance.recording.buffer import Buffer
 from tests.support import ROOT
 
@@ -236,11 +238,11 @@ def test_pools_are_told_as_they_are(web, value):
     assert value("redis_connection_wait_seconds_total") == 3
 
 
-def test_of_a_pool_that_counts_nothing_growth_is_counted(worker, value):
+def test_of_the_engines_pools_what_they_have_opened_is_counted(worker, value):
     states = States(worker)
-    for size in (1, 3, 2, 4):
-        pool = {"name": "PostgreSQL asyncpg", "size": size, "used": 0, "max": 5, "opened": None}
-        states.take({"pools": {"pools": [pool], "held": []}})
+    for opened in (1, 3, 5):
+        pool = State("PostgreSQL asyncpg", used=0, size=1, max=5, opened=opened)
+        states.take({"pools": {"pools": [asdict(pool)], "held": []}})
     assert value("db_connections_created_total", pool="asyncpg") == 5
 
 

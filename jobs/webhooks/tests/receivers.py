@@ -70,7 +70,7 @@ class Bench:
         self.run(self._start())
 
     async def _start(self):
-        self.pool = await create_pool(min_size=1, max_size=2)
+        self.pool = await create_pool("asyncpg", min_size=1, max_size=2)
         self.receiver = Receiver()
         self._runner = web.ServerRunner(
             web.Server(self.receiver.answer, handler_cancellation=True), shutdown_timeout=0.1
