@@ -23,7 +23,7 @@ from psycopg import sql
 from jobs.engine.statements import FINISHED_CHANNEL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 logger = logging.getLogger(__name__)
 
@@ -80,9 +80,9 @@ class FinishedListener:
             self._listening.set()
             self._wake_all()
             for notification in listener.notifies():
-                self._wake(UUID(text) for text in notification.payload.split(","))
+                self._wake(named(notification.payload))
 
-    def _wake(self, job_ids: Iterator[UUID]) -> None:
+    def _wake(self, job_ids: Iterable[UUID]) -> None:
         with self._lock:
             for job_id in job_ids:
                 for event in self._waiters.get(job_id, ()):
@@ -93,6 +93,15 @@ class FinishedListener:
             for events in self._waiters.values():
                 for event in events:
                     event.set()
+
+
+def named(payload: str) -> list[UUID]:
+    """The jobs that a notification names: none, when it is not the service's own."""
+    try:
+        return [UUID(text) for text in payload.split(",")]
+    except ValueError:
+        logger.warning("%s has a notification that names no jobs", FINISHED_CHANNEL)
+        return []
 
 
 def connect_arguments() -> dict[str, Any]:
