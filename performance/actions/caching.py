@@ -24,6 +24,7 @@ class Clear(Action):
     name: ClassVar = "clear"
     title: ClassVar = "Clear a cache namespace"
     about: ClassVar = "Removes a namespace's entries from level 2, and empties every level 1."
+    is_drastic: ClassVar = True
 
     namespace: str
 

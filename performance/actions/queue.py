@@ -22,6 +22,7 @@ class PauseQueue(Action):
     name: ClassVar = "pause"
     title: ClassVar = "Pause the queue"
     about: ClassVar = "Lets no job begin. Jobs are still accepted, and what runs finishes."
+    is_drastic: ClassVar = True
 
     reason: Annotated[str, Field(max_length=200)] = ""
 

@@ -75,6 +75,8 @@ class Action(BaseModel):
     name: ClassVar[str]
     title: ClassVar[str]
     about: ClassVar[str]
+    # Whether users feel it, or something is lost by it: it is then shown as such.
+    is_drastic: ClassVar[bool] = False
     # Templates call what they can, and would make one without its arguments.
     do_not_call_in_templates: ClassVar = True
 

@@ -46,6 +46,7 @@ class ResetStatistics(Action):
     name: ClassVar = "reset_statistics"
     title: ClassVar = "Reset statement statistics"
     about: ClassVar = "Has pg_stat_statements begin anew. The console keeps what it has read."
+    is_drastic: ClassVar = True
 
     def preview(self) -> Preview:
         """What there is."""

@@ -83,8 +83,7 @@ def bottlenecks(found: list[dict[str, Any]]) -> Table:
     for one in found:
         change = one["change"]
         cells = {name: one[name] for name in ("title", "whose", "reason", "effect", "guide")}
-        cells |= {name: change[name] for name in ("setting", "how")}
-        cells |= {"present": change["present"], "wanted": change["wanted"]}
+        cells |= {name: change[name] for name in ("setting", "how", "present", "wanted", "unit")}
         cells["severity"] = 100 * one["severity"]
         rows.append(Row(cells, address(one["target"]), Level[one["level"].upper()]))
     return Table("bottlenecks", "Now, the worst first", COLUMNS, rows, "Nothing limits.")

@@ -24,7 +24,7 @@ SESSIONS = """
 SELECT coalesce(nullif(application_name, ''), '(no name)'), count(*),
     count(*) FILTER (WHERE state = 'active'),
     count(*) FILTER (WHERE state LIKE 'idle in transaction%'),
-    max(extract(epoch FROM now() - xact_start))::float8
+    max(extract(epoch FROM clock_timestamp() - xact_start))::float8
 FROM pg_stat_activity
 WHERE backend_type = 'client backend'
 GROUP BY 1 ORDER BY 2 DESC, 1

@@ -138,7 +138,7 @@ def _facts(database: server.Database, budget: server.Budget) -> list[Fact]:
         Fact("Deadlocks", database.deadlocks),
         Fact("Spilled", database.temporary, "bytes", hint="Written aside for lack of work_mem."),
         Fact(
-            "Oldest row", database.age, hint="Transactions ago; all stops at two thousand million.",
+            "Oldest row, in transactions", database.age, hint="All stops at two thousand million.",
             level=Level.RED if database.age >= WRAPAROUND_SOON else Level.GREEN,
         ),
     ]  # fmt: skip
@@ -193,6 +193,7 @@ def _server(scope: Scope) -> Table:
     checkpoints, wal = server.checkpoints(), server.wal()
     evicted = sums(f"{NAME}.evicted", scope, [""]).get("", (0.0, 0.0))[0]
     rate = wal.bytes / wal.seconds / 1024 if wal.seconds else 0.0
+    since = f"{wal.since:%Y-%m-%d %H:%M}" if wal.since else "the start"
     rows = [
         _says(
             "Checkpoints", f"{checkpoints.requested} of "
@@ -200,7 +201,7 @@ def _server(scope: Scope) -> Table:
             checkpoints.requested_share > MANY_REQUESTED and checkpoints.requested > 10,
             "too much is written between two of them: raise max_wal_size",
         ),
-        _says("WAL", f"{rate:,.1f} kB/s since {wal.since or 'the start'}", False, ""),
+        _says("WAL", f"{rate:,.1f} kB/s since {since}", False, ""),
         _says(
             "WAL buffers full", f"{wal.buffers_full:,}", wal.buffers_full > (wal.seconds or 0.0),
             "writers wait for them: raise wal_buffers",

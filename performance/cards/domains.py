@@ -48,6 +48,7 @@ LIMITS = (
     Column("penalty", "Penalty", "seconds"),
     Column("troubles", "Troubles in a row", "number"),
 )
+LABELS = {"dns": "DNS", "tls": "TLS"}
 COLUMNS = (
     Column("host", "Host", "code"),
     LIMITS[0],
@@ -56,7 +57,7 @@ COLUMNS = (
     Column("p95", "p95", "ms"),
     Column("max", "Slowest", "ms"),
     Column("failed", "Failed", "percent"),
-    *(Column(part, part.capitalize().replace("_", " "), "ms") for part in PARTS),
+    *(Column(part, LABELS.get(part, part.capitalize().replace("_", " ")), "ms") for part in PARTS),
     *LIMITS[1:],
 )
 ALONE = (Column("host", "Host", "code"), Column("until", "Until", "time"), *LIMITS)

@@ -119,11 +119,11 @@ def health(states: dict[str, dict[str, Any]], suspects: list[str]) -> Health:
     fullest = max(states, key=lambda instance: used(states[instance]) or 0.0)
     share = used(states[fullest]) or 0.0
     if share > TOO_MUCH:
-        return Health(Level.RED, f"{fullest} has {share:.0%} of the memory it may have")
+        return Health(Level.RED, f"{fullest} has {100 * share:.0f} % of the memory it may have")
     if suspects:
         return Health(Level.RED, f"memory that is taken at {suspects[0]} is not given back")
     if share > MUCH:
-        return Health(Level.YELLOW, f"{fullest} has {share:.0%} of the memory it may have")
+        return Health(Level.YELLOW, f"{fullest} has {100 * share:.0f} % of the memory it may have")
     steepest = max(states, key=lambda instance: slope(states[instance]))
     grown = slope(states[steepest])
     if grown > performance_settings().memory_slope:

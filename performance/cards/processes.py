@@ -85,7 +85,7 @@ def health(found: dict[str, dict[str, Any]]) -> Health:
     dearest = max(found, key=lambda one: float(found[one]["cost"]))
     if found[dearest]["cost"] > performance_settings().most_cost:
         share = found[dearest]["cost"]
-        return Health(Level.YELLOW, f"watching {dearest} costs {share:.0%} of its work")
+        return Health(Level.YELLOW, f"watching {dearest} costs {100 * share:.0f} % of its work")
     busiest = max(found, key=lambda one: float(found[one].get("cpu") or 0.0))
     busy = found[busiest].get("cpu") or 0.0
     if busy > BUSY:
@@ -99,7 +99,7 @@ def facts(found: dict[str, dict[str, Any]]) -> list[Fact]:
     cost = 100 * sum(state["cost"] for state in found.values()) / len(found)
     late = [state["p99"] for state in found.values() if state.get("p99") is not None]
     return [
-        *(Fact(f"Role {role}", number) for role, number in sorted(roles.items())),
+        *(Fact(f"{role.capitalize()} processes", number) for role, number in sorted(roles.items())),
         Fact("CPU together", sum(state.get("cpu") or 0.0 for state in found.values()), "percent"),
         Fact("Worst lag p99", max(late, default=None), "ms"),
         Fact("Cost of watching", cost, "percent", hint="Of the processor time of all processes."),

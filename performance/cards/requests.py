@@ -31,6 +31,7 @@ VERY_SLOW = 1000.0
 # Per cent of all requests.
 MOST_ERRORS = 1.0
 
+WAITS = [Column(part, {"cpu": "CPU"}.get(part, part.capitalize()), "ms") for part in PARTS]
 COLUMNS = (
     Column("view", "View", "code"),
     Column("rate", "Rate", "per second"),
@@ -40,14 +41,14 @@ COLUMNS = (
     Column("max", "Slowest", "ms"),
     Column("refused", "4xx", "percent"),
     Column("failed", "5xx", "percent"),
-    *(Column(part, part.capitalize(), "ms") for part in PARTS),
+    *WAITS,
     Column("queries", "Queries", "number"),
 )
 SLOWEST = (
     Column("at", "When", "time"),
     Column("view", "View", "code"),
     Column("took", "Took", "ms"),
-    *(Column(part, part.capitalize(), "ms") for part in PARTS),
+    *WAITS,
     Column("queries", "Queries", "number"),
     Column("status", "Status", "number"),
     Column("path", "Path", "code"),

@@ -46,7 +46,7 @@ VACUUM = (
     Column("vacuumed", "Vacuumed", "time"),
     Column("analysed", "Analysed", "time"),
     Column("changed", "Changed since", "number"),
-    Column("age", "Oldest row", "number"),
+    Column("age", "Oldest row, in transactions", "number"),
     Column("automatic", "Autovacuum"),
 )
 PROGRESS = (
@@ -90,7 +90,7 @@ def _facts(found: list[Table], wasted: dict[int, Bloat], cleared: list[Vacuum]) 
             hint="What the rows need by their average width, against the pages that there are.",
         ),
         Fact("Dead rows", sum(one.dead for one in cleared)),
-        Fact("Oldest row", max((one.age for one in cleared), default=0), hint="Transactions ago."),
+        Fact("Oldest row, in transactions", max((one.age for one in cleared), default=0)),
     ]  # fmt: skip
 
 

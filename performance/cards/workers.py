@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import Sum
 from django.utils import timezone
 
-from performance.cards.lately import FINEST, MINUTES, means
+from performance.cards.lately import FINEST, MINUTES, lasting, means
 from performance.cards.shapes import (
     Chart,
     Column,
@@ -156,7 +156,7 @@ def health(workers: Sequence[Seen]) -> Health:
     if not present:
         return Health(Level.RED, "no worker runs")
     if lost:
-        return Health(Level.RED, f"{lost[0].name} went silent {lost[0].ago:.0f} s ago")
+        return Health(Level.RED, f"{lost[0].name} went silent {lasting(lost[0].ago)} ago")
     if any(not one.document["is_ready"] for one in present):
         return Health(Level.YELLOW, "a worker has no connection to PostgreSQL")
     use = use_of(present)

@@ -44,5 +44,6 @@ def framed(request: HttpRequest, title: str, slug: str) -> dict[str, Any]:
         "title": f"Performance: {title}",
         "heading": title,
         "belongs_to": PAGES[slug],
+        "pages": PAGES.values(),
         "may_act": request.user.has_perm(ACT),
     }

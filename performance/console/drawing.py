@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from itertools import pairwise
+from math import floor, log10
 from typing import TYPE_CHECKING
+
+from django.utils import timezone
 
 from performance.console.figures import figure
 
@@ -11,19 +16,33 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from performance.cards.shapes import Chart, Line
+    from performance.cards.shapes import Chart, Line, Unit
 
 # In the units of the SVG's viewBox.
 WIDTH, HEIGHT = 600.0, 120.0
+# Curves that have a colour of their own; more begin again.
+COLOURS = 6
+HALF = 0.5
+# What a scale may end at, times a power of ten of the unit that its figures are written in.
+STEPS = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10)
+# What figures are written in, and from which value.
+WRITTEN_IN: dict[str, list[tuple[float, float]]] = {
+    "bytes": [(1024.0**power, 1024.0**power) for power in (4, 3, 2, 1)],
+    "seconds": [(one, 2 * one) for one in (86_400.0, 3600.0, 60.0)],
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A line of a chart: `path` is an SVG path, with a gap wherever there is no value."""
+    """A line of a chart: `path` is an SVG path, with a gap wherever there is no value.
+
+    `dots` is a path too, of the values without neighbours: no line would show them.
+    """
 
     label: str
     number: int
     path: str
+    dots: str
     latest: str
 
 
@@ -46,28 +65,34 @@ class Marker:
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """A chart ready for its template; the axes' ends as text."""
+    """A chart ready for its template; the axes' ends as text.
+
+    `middle` is what half of the height stands for, empty when that is half a thing or nothing.
+    """
 
     title: str
     curves: Sequence[Curve]
     slots: Sequence[Slot]
     markers: Sequence[Marker]
     top: str
-    begins: datetime | None
-    ends: datetime | None
+    middle: str
+    begins: str
+    ends: str
     is_empty: bool
     width: float = WIDTH
     height: float = HEIGHT
 
 
 def draw(chart: Chart, events: Sequence[tuple[datetime, str]] = ()) -> Drawing:
-    """The chart, scaled from zero to its largest value, with what happened meanwhile."""
+    """The chart, scaled from zero to above its largest value, with what happened meanwhile."""
+    chart = _as_if_over(chart)
     largest = max((value for line in chart.lines for value in line.values if value), default=0.0)
+    top = scale(largest, chart.unit)
     step = WIDTH / max(len(chart.moments), 1)
     return Drawing(
         chart.title,
         [
-            Curve(line.label, number, _path(line, step, largest), _latest(line, chart))
+            Curve(line.label, number % COLOURS, *_paths(line, step, top), _latest(line, chart))
             for number, line in enumerate(chart.lines)
         ],
         [
@@ -75,11 +100,63 @@ def draw(chart: Chart, events: Sequence[tuple[datetime, str]] = ()) -> Drawing:
             for n in range(len(chart.moments))
         ],
         _markers(chart, events),
-        figure(largest, chart.unit),
-        chart.moments[0] if chart.moments else None,
-        chart.moments[-1] if chart.moments else None,
+        figure(top, chart.unit) if top else "",
+        _middle(top, chart.unit),
+        _time(chart, chart.moments[0]) if chart.moments else "",
+        _time(chart, _end(chart)) if chart.moments else "",
         not any(value is not None for line in chart.lines for value in line.values),
     )
+
+
+def scale(largest: float, unit: Unit) -> float:
+    """A round number that is not below that value, as its figures are written; 0 for nothing."""
+    if largest <= 0:
+        return 0.0
+    if unit == "ms" and largest >= 1000:
+        return 1000 * scale(largest / 1000, "seconds")
+    base = next((base for base, least in WRITTEN_IN.get(unit, ()) if largest >= least), 1.0)
+    power = 10.0 ** floor(log10(largest / base))
+    steps = (step * power for step in STEPS if step * power * base >= largest)
+    return base * next(steps, 10 * power)
+
+
+def _middle(top: float, unit: Unit) -> str:
+    half = top / 2
+    is_odd = unit == "number" and top == int(top) and half != int(half)
+    return "" if not top or is_odd else figure(half, unit)
+
+
+def _as_if_over(chart: Chart) -> Chart:
+    """The rate of a bucket that is not over yet would look like a fall.
+
+    It is what it would be at this pace; before half of its time it is left out.
+    """
+    if chart.unit != "per second" or len(chart.moments) < 2:
+        return chart
+    share = (timezone.now() - chart.moments[-1]) / (chart.moments[-1] - chart.moments[-2])
+    if share >= 1:
+        return chart
+
+    def at_this_pace(value: float | None) -> float | None:
+        return value / share if value is not None and share > HALF else None
+
+    lines = [
+        replace(line, values=[*line.values[:-1], at_this_pace(line.values[-1])])
+        for line in chart.lines
+    ]
+    return replace(chart, lines=lines)
+
+
+def _end(chart: Chart) -> datetime:
+    """When the last bucket ended, or now while it lasts; runs (of benchmarks) have no buckets."""
+    last, steps = chart.moments[-1], {b - a for a, b in pairwise(chart.moments)}
+    return min(last + steps.pop(), timezone.now()) if len(steps) == 1 else last
+
+
+def _time(chart: Chart, at: datetime) -> str:
+    """A moment of it, with its day where it has several."""
+    is_long = chart.moments[-1] - chart.moments[0] > timedelta(hours=12)
+    return f"{at:{'%m-%d %H:%M' if is_long else '%H:%M'}}"
 
 
 def _markers(chart: Chart, events: Sequence[tuple[datetime, str]]) -> list[Marker]:
@@ -94,21 +171,18 @@ def _markers(chart: Chart, events: Sequence[tuple[datetime, str]]) -> list[Marke
     return [Marker(round(share * WIDTH, 2), text) for share, text in shares if 0 <= share <= 1]
 
 
-def _path(line: Line, step: float, largest: float) -> str:
-    parts = []
-    is_drawing = False
+def _paths(line: Line, step: float, top: float) -> tuple[str, str]:
+    """The curve, and the dots of values without neighbours."""
+    runs: list[list[str]] = [[]]
     for number, value in enumerate(line.values):
         if value is None:
-            is_drawing = False
+            runs.append([])
             continue
         x = (number + 0.5) * step
-        y = HEIGHT - (value / largest if largest else 0.0) * (HEIGHT - 4) - 2
-        parts.append(f"{'L' if is_drawing else 'M'}{x:.1f} {y:.1f}")
-        # A point without neighbours would not be seen.
-        if not is_drawing:
-            parts.append("h0.1")
-        is_drawing = True
-    return "".join(parts)
+        y = HEIGHT - (value / top if top else 0.0) * (HEIGHT - 4) - 2
+        runs[-1].append(f"{x:.1f} {y:.1f}")
+    curve = "".join(f"M{'L'.join(run)}" for run in runs if len(run) > 1)
+    return curve, "".join(f"M{run[0]}h0.1" for run in runs if len(run) == 1)
 
 
 def _latest(line: Line, chart: Chart) -> str:
@@ -122,4 +196,4 @@ def _says(chart: Chart, number: int) -> str:
         for line in chart.lines
         if line.values[number] is not None
     )
-    return f"{chart.moments[number]:%H:%M} · " + (" · ".join(values) or "nothing")
+    return f"{_time(chart, chart.moments[number])} · " + (" · ".join(values) or "nothing")

@@ -54,8 +54,7 @@ def compared(request: HttpRequest) -> HttpResponse:
     )
     context = {
         **framed(request, "Two reports", SLUG),
-        "reports": found,
-        "windows": [times(one.document) for one in found],
+        "reports": [(one, times(one.document)) for one in found],
         "differences": compare(found[0].document, found[1].document),
     }
     return render(request, "admin/performance/report_compared.html", context)

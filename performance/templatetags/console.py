@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from django import template
 from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import escape
+from django.utils.safestring import SafeString, mark_safe
 
-from performance.console.figures import figure
+from performance.console.figures import NONE, figure
+from performance.console.pages import PAGES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,14 +26,65 @@ if TYPE_CHECKING:
 
 register = template.Library()
 
-# Characters of a cell.
+# Characters of a cell; short ones are not broken, long ones get room.
 LONGEST_TEXT = 240
+SHORT, LONG = 16, 64
+# The columns that Django asks for say less than what follows them.
+ASKED_FOR = re.compile(r'^SELECT (?:"\w+"\."\w+"(?: AS "\w+")?(?:, )?){4,} FROM')
+CODE = re.compile(r"`([^`]+)`")
+SLANTED = re.compile(r"\*([^*]+)\*")
+POINTS = re.compile(r"^\d+\. ", re.MULTILINE)
+# What a sentence may begin with and stays as it is: a path, a host, a process, a setting.
+NAME = re.compile(r"\S*[./_:]\S")
 
 
 @register.simple_tag
 def shown(value: Any, unit: str, is_sampled: bool = False) -> str:
     """A value with its unit; `~` before what was extrapolated."""
-    return f"{'~' if is_sampled else ''}{figure(value, unit)}"  # type: ignore[arg-type]
+    return f"{'~' if is_sampled else ''}{figure(value, unit)}"
+
+
+@register.filter
+def sentence(text: str) -> SafeString:
+    """Text as a sentence begins, with what stands between backticks as code."""
+    begun = text if NAME.match(text) else text[:1].upper() + text[1:]
+    return mark_safe(CODE.sub(r"<code>\1</code>", escape(begun)))  # noqa: S308 - escaped
+
+
+@register.filter
+def runbook(text: str) -> SafeString:
+    """Paragraphs and numbered points, with links to the pages of the console that they name."""
+    pages = {page.title: page_url(page.slug) for page in PAGES.values()}
+
+    def slanted(found: re.Match[str]) -> str:
+        name = found[1]
+        return f'<a href="{pages[name]}">{name}</a>' if name in pages else f"<em>{name}</em>"
+
+    parts = []
+    for part in re.split(
+        r"\n\s*\n", SLANTED.sub(slanted, CODE.sub(r"<code>\1</code>", escape(text)))
+    ):
+        before, *points = POINTS.split(part)
+        parts += [f"<p>{before}</p>"] * bool(before.strip())
+        parts += [f"<ol>{''.join(f'<li>{point}</li>' for point in points)}</ol>"] * bool(points)
+    return mark_safe("".join(parts))  # noqa: S308 - escaped above
+
+
+@register.filter
+def columns(table: Table) -> list[Column]:
+    """What a table shows: a unit of its own stands behind its value instead."""
+    return [column for column in table.columns if column.key != "unit"]
+
+
+@register.filter
+def looks(column: Column, text: str) -> str:
+    """The classes of a cell."""
+    if text in (NONE, ""):
+        return f"console-none{' console-number' * column.is_number}"
+    if column.is_number:
+        return "console-number"
+    length = "short" if len(text) <= SHORT else "long" if len(text) > LONG else "middling"
+    return f"console-{length} console-code" if column.unit == "code" else f"console-{length}"
 
 
 @register.filter
@@ -38,8 +95,14 @@ def worst_first(tiles: Sequence[Tile]) -> list[Tile]:
 
 @register.simple_tag
 def cell(row: Row, column: Column) -> str:
-    """What a row says in a column; the CSV has all of a long text."""
-    text = figure(row.cells.get(column.key), column.unit)
+    """What a row says in a column; the CSV has all of a long text, and the year."""
+    value = row.cells.get(column.key)
+    if isinstance(value, datetime) and value.year == timezone.now().year:
+        return f"{value:%m-%d %H:%M:%S}"
+    unit = row.cells.get("unit") if column.unit in ("", "number") else None
+    text = figure(value, unit or column.unit)
+    if column.unit == "code":
+        text = ASKED_FOR.sub("SELECT … FROM", text)
     if len(text) > LONGEST_TEXT:
         return text[:LONGEST_TEXT] + " …"
     return f"~{text}" if row.is_sampled and column.is_number else text

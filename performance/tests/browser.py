@@ -72,6 +72,25 @@ WIDER = """
 }
 """
 
+# What is cut off or runs over its neighbour: everything that is wider inside than outside. Code and
+# flame graphs may be: they scroll by themselves.
+CUT = """
+() => [...document.querySelectorAll('#content *')]
+  .filter(e => e.clientWidth && e.scrollWidth > e.clientWidth + 1)
+  .filter(e => !e.closest('pre, svg, .flame, select, input') && e.checkVisibility())
+  .map(e => `${e.tagName}.${e.className} ${e.scrollWidth}/${e.clientWidth} ${
+    e.textContent.trim().slice(0, 40)}`)
+"""
+# Whether one sees that an element has the focus of the keyboard.
+UNSEEN_FOCUS = """
+() => {
+  const one = document.activeElement, style = getComputedStyle(one);
+  if (!one.closest('#content') || one.id === 'content-start') return '';
+  const has = style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 1;
+  return has ? '' : `${one.tagName}.${one.className} ${one.textContent.trim().slice(0, 30)}`;
+}
+"""
+
 
 def executable() -> str:
     """The system's Chromium; without one the test is skipped, but where CI runs it fails."""

@@ -275,3 +275,10 @@ def test_the_page_lists_what_can_be_done_and_what_was(admin_client, dead_rows):
     page = admin_client.get("/admin/performance/actions/").content.decode()
     assert reverse("console:action", args=["create_index"]) in page
     assert "Dead rows: 10,000 before" in page
+
+
+def test_a_preview_does_not_wait_for_a_lock_that_somebody_holds(admin_client):
+    with session() as (_, hold):
+        hold("BEGIN; LOCK TABLE performance_sample")
+        answer = admin_client.get(reverse("console:action", args=["analyze"]))
+    assert "Does somebody hold a lock?" in answer.content.decode()

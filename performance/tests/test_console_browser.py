@@ -12,21 +12,30 @@ from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.db import connection
 from django.test import Client
+from django.utils import timezone
 from playwright.sync_api import expect
 
+from performance.actions.registry import ACTIONS
+from performance.analysis.bottlenecks.analyser import analyse
+from performance.analysis.bottlenecks.evidence import WINDOWS
+from performance.analysis.bottlenecks.history import keep
 from performance.benchmarks import busy_fleet, busy_states
 from performance.console.pages import PAGES
-from performance.models import Value
+from performance.models import Alert, Capture, Finding, Subject, Value
+from performance.profiling.stacks import pack
 from performance.tests.browser import (
+    CUT,
     DESK,
     PALE_TEXT,
     PHONE,
+    UNSEEN_FOCUS,
     WIDER,
     complaints,
     executable,
     launched,
     shot,
 )
+from performance.tests.sessions import session
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.django_db]
 # A refresh comes every 5 seconds.
@@ -106,18 +115,25 @@ def opened(browser, session_key, console):
     return open_
 
 
+def read_well(page):
+    """On a phone nothing is cut off or scrolled sideways; text is legible in both schemes."""
+    page.set_viewport_size(PHONE)
+    assert "\n".join(page.evaluate(WIDER) + page.evaluate(CUT)) == ""
+    for size in (PHONE, DESK):
+        page.set_viewport_size(size)
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            assert "\n".join(page.evaluate(PALE_TEXT)) == ""
+
+
 @pytest.mark.parametrize("slug", [slug for slug in PAGES if slug])
 def test_every_page_loads_without_complaint_and_reads_well_on_a_phone(opened, slug):
     with opened(slug, PHONE) as (page, found):
         expect(page).to_have_title(re.compile(rf"Performance: {re.escape(PAGES[slug].title)}"))
         expect(page.locator(".console-card").first).to_be_visible()
         assert page.locator(".console-error").all_inner_texts() == []
-        assert "\n".join(page.evaluate(WIDER)) == ""
         shot(page, f"{slug}-phone")
-        page.set_viewport_size(DESK)
-        assert "\n".join(page.evaluate(PALE_TEXT)) == ""
-        page.emulate_media(color_scheme="dark")
-        assert "\n".join(page.evaluate(PALE_TEXT)) == ""
+        read_well(page)
         shot(page, f"{slug}-dark")
         assert found == []
 
@@ -128,10 +144,61 @@ def test_the_overview_has_a_tile_a_page_and_text_that_can_be_read(opened, size, 
     with opened("", size, scheme) as (page, found):
         expect(page.locator(".console-tile")).to_have_count(len(PAGES) - 1)
         expect(page.locator(".console-strip li")).to_have_count(len(PAGES) - 1)
-        assert "\n".join(page.evaluate(WIDER)) == ""
+        assert "\n".join(page.evaluate(WIDER) + page.evaluate(CUT)) == ""
         assert "\n".join(page.evaluate(PALE_TEXT)) == ""
         shot(page, f"overview-{'phone' if size == PHONE else 'desk'}-{scheme}")
         assert found == []
+
+
+@pytest.fixture(scope="module")
+def details(fleet):
+    """Where everything is that a row of the console leads to."""
+
+    def make():
+        keep(analyse(WINDOWS["10m"]))
+        report = keep(analyse(WINDOWS["1h"]))
+        capture = Capture.objects.create(
+            kind="cpu", target="web-0/10", state="done", limits={"seconds": 5},
+            asked_at=timezone.now(), stacks=pack({("serve (a.py:1)", "work (b.py:2)"): 3}),
+        )  # fmt: skip
+        sql = "SELECT * FROM jobs_job JOIN jobs_client ON jobs_client.id = client_id"
+        Subject.objects.create(
+            type="query", key="detail", document={"sql": sql}, seen_at=timezone.now()
+        )
+        return [
+            f"alert/{Alert.objects.get(state='firing').pk}/",
+            f"captures/{capture.pk}/",
+            f"captures/finding/{Finding.objects.filter(kind='n_plus_one').earliest('pk').pk}/",
+            f"reports/{report.pk}/",
+            f"reports/compared/?before={report.pk - 1}&after={report.pk}",
+            "plan/query/detail/",
+            "suggestions/",
+            "runbook/requests-fail/",
+            *(f"actions/{name}/" for name in ACTIONS),
+            "actions/pause/?preview=1",
+        ]
+
+    return committed(make)
+
+
+def test_what_a_row_leads_to_reads_well_too(opened, details, console):
+    with session() as (pid, _), opened() as (page, found):
+        for path in [*details, f"session/{pid}/"]:
+            page.goto(f"{console}{path}")
+            expect(page.locator(".console-pages [aria-current]")).to_have_count(1)
+            read_well(page)
+            shot(page, re.sub(r"[\W\d]+", "-", path).strip("-"))
+        assert found == []
+
+
+def test_what_does_harm_does_not_look_like_what_does_none(opened, console):
+    colour = "one => getComputedStyle(one).backgroundColor"
+    with opened() as (page, _):
+        colours = []
+        for name in ("resume", "pause"):
+            page.goto(f"{console}actions/{name}/?preview=1")
+            colours.append(page.locator("form[method=post] .button").last.evaluate(colour))
+        assert colours[0] != colours[1]
 
 
 def test_trouble_comes_first_and_leads_to_its_page(opened):
@@ -223,6 +290,34 @@ def test_everything_is_reached_by_keyboard_and_shows_where_one_is(opened):
         for _ in range(20):
             page.keyboard.press("ArrowRight")
         page.wait_for_function("document.querySelector('.console-scroll').scrollLeft > 0")
+
+
+@pytest.mark.parametrize("slug", ["", "profiles", "actions"])
+def test_whoever_tabs_through_a_page_sees_where_they_are(opened, slug):
+    with opened(slug) as (page, _):
+        unseen = set()
+        for _ in range(60):
+            page.keyboard.press("Tab")
+            unseen.add(page.evaluate(UNSEEN_FOCUS))
+        assert unseen == {""}
+
+
+def test_a_page_whose_refresh_fails_says_since_when_it_is_old(opened):
+    with opened("queue") as (page, _):
+        note = page.locator("#console-stale")
+        expect(note).to_be_hidden()
+        page.route("**/card/**", lambda route: route.abort())
+        expect(note).to_be_visible(timeout=REFRESHED)
+        expect(note).to_have_text(re.compile(r"No answer since \d\d:\d\d:\d\d UTC"))
+        page.unroute("**/card/**")
+        expect(note).to_be_hidden(timeout=REFRESHED)
+
+
+def test_whoever_was_logged_out_is_asked_to_log_in(opened):
+    with opened("queue") as (page, _):
+        page.context.clear_cookies()
+        expect(page.locator("#login-form")).to_be_visible(timeout=REFRESHED)
+        expect(page.locator(".console-card")).to_have_count(0)
 
 
 def test_a_table_is_had_as_csv(opened):

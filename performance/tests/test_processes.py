@@ -30,7 +30,7 @@ def test_the_card_says_what_to_do_when_nobody_speaks():
     [
         ({"failures": {"lag": 2}}, "lag failed 2 times"),
         ({"dropped": 3}, "3 messages"),
-        ({"cost": 0.2}, "costs 20%"),
+        ({"cost": 0.2}, "costs 20 %"),
     ],
 )
 def test_watching_that_goes_wrong_is_said_first(state, says):
