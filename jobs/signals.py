@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from django.dispatch import Signal
 
+# A worker is about to start and does nothing yet: receivers may still import what they need.
+worker_starting = Signal()
+
 # A worker is ready: `worker` (Worker) and `pipeline` (Pipeline).
 worker_started = Signal()
 

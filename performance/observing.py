@@ -7,15 +7,13 @@ import os
 import sys
 from functools import cache
 from time import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from django.core import checks
 from django.utils import timezone
 
 from cachelayer.conf import cache_settings
 from cachelayer.layer import cache_layer
 from jobs.signals import attempt_ended, worker_started, worker_stopped
-from performance.alerts.checking import alert_rules
 from performance.alerts.sampling import AlertsSampler, NoticesSampler
 from performance.analysis.bottlenecks.sampler import BottlenecksSampler
 from performance.analysis.findings import FindingsSampler
@@ -23,7 +21,7 @@ from performance.conf import performance_settings
 from performance.metrics.publishing import publish
 from performance.models import Deploy
 from performance.profiling.sampler import CapturesSampler
-from performance.recorders import duties, errors, leaks, queries, queue
+from performance.recorders import queue
 from performance.recorders.cache import CacheSampler
 from performance.recorders.checks import ChecksSampler
 from performance.recorders.fetches import Fetches
@@ -90,6 +88,14 @@ class TrimSampler:
         trim(timezone.now())
 
 
+class Failed(NamedTuple):
+    """How often a recorder has failed; when it first did, and last (seconds since the epoch)."""
+
+    times: int
+    first: float
+    last: float
+
+
 class ProcessSampler:
     """Who this process is, and what watching it costs."""
 
@@ -103,6 +109,7 @@ class ProcessSampler:
         self._role = role
         self._started = time()
         self._is_marked = False
+        self._failed: dict[str, Failed] = {}
 
     def sample(self) -> None:
         """Publish it."""
@@ -124,19 +131,23 @@ class ProcessSampler:
                 "rate": governor.rate,
                 "dropped": self._observer.dropped,
                 "failures": dict(failures),
+                "failed_at": self._failed_at(),
             },
         )
 
+    def _failed_at(self) -> dict[str, tuple[float, float]]:
+        """By recorder, as exact as this is asked often: nobody who fails has to look at a clock."""
+        now = time()
+        for name, times in dict(failures).items():
+            known = self._failed.get(name, Failed(0, now, now))
+            if times != known.times:
+                self._failed[name] = Failed(times, known.first, now)
+        return {name: (one.first, one.last) for name, one in self._failed.items()}
+
 
 def connect() -> None:
-    """Have every recorder told of what it records, and watch workers as soon as they are ready."""
-    checks.register(alert_rules)
-    if performance_settings().enabled:
-        duties.connect()
-        errors.connect()
-        leaks.connect()
-        queries.connect()
-        worker_started.connect(_watch_worker, dispatch_uid="performance.observing")
+    """Watch this process's worker as soon as it is ready."""
+    worker_started.connect(_watch_worker, dispatch_uid="performance.observing")
 
 
 def _watch_worker(worker: Worker, pipeline: Pipeline, **_: object) -> None:

@@ -27,7 +27,7 @@ from jobs.engine.recovery import recover_lost
 from jobs.engine.robots import RobotsGate
 from jobs.extraction.sandbox import Sandbox
 from jobs.fetching import AddressPolicy, Fetcher
-from jobs.signals import worker_started, worker_stopped
+from jobs.signals import worker_started, worker_starting, worker_stopped
 from jobs.webhooks import Sender, deliver
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class Worker:
 
         Raises DatabaseUnreachable when PostgreSQL cannot be reached at the start.
         """
+        worker_starting.send(Worker)
         tune_memory()
         pool = await create_pool("asyncpg", min_size=1, max_size=5)
         fetcher = Fetcher(

@@ -23,6 +23,7 @@ class Clear(Action):
 
     name: ClassVar = "clear"
     title: ClassVar = "Clear a cache namespace"
+    verb: ClassVar = "Clear"
     about: ClassVar = "Removes a namespace's entries from level 2, and empties every level 1."
     is_drastic: ClassVar = True
 
@@ -66,6 +67,7 @@ class Warm(Action):
 
     name: ClassVar = "warm"
     title: ClassVar = "Warm the cache"
+    verb: ClassVar = "Warm"
     about: ClassVar = "Loads what will be asked for, before anybody does."
 
     namespace: str

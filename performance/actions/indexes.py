@@ -40,6 +40,7 @@ class CreateIndex(Action):
 
     name: ClassVar = "create_index"
     title: ClassVar = "Create a suggested index"
+    verb: ClassVar = "Create index"
     about: ClassVar = "Makes an index that a slow statement lacks, while others go on writing."
 
     index: str

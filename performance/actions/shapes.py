@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -67,13 +68,17 @@ class Work:
         self.cursor.execute(OURS + statement, None)
 
 
-class Action(BaseModel):
-    """Arguments are fields. Of two that have the same `target` one runs at a time."""
+class Action(BaseModel, ABC):
+    """Arguments are fields. Of two that have the same `target` one runs at a time.
+
+    `verb` is what stands on a button, before its arguments or beside them; empty: the title.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: ClassVar[str]
     title: ClassVar[str]
+    verb: ClassVar[str] = ""
     about: ClassVar[str]
     # Whether users feel it, or something is lost by it: it is then shown as such.
     is_drastic: ClassVar[bool] = False
@@ -90,10 +95,10 @@ class Action(BaseModel):
         """What it is done to."""
         return self.name
 
+    @abstractmethod
     def preview(self) -> Preview:
         """What it would do; changes nothing. Raises Refused."""
-        raise NotImplementedError
 
+    @abstractmethod
     def run(self, work: Work) -> str:
         """Do it, and say what came of it. Raises Refused, django.db.Error and Unavailable."""
-        raise NotImplementedError

@@ -85,6 +85,7 @@ class Vacuum(TableAction):
 
     name: ClassVar = "vacuum"
     title: ClassVar = "Vacuum a table"
+    verb: ClassVar = "Vacuum"
     about: ClassVar = "Clears away rows that were changed or deleted, so that their space is used."
 
     def preview(self) -> Preview:
@@ -116,6 +117,7 @@ class Analyze(TableAction):
 
     name: ClassVar = "analyze"
     title: ClassVar = "Analyse a table"
+    verb: ClassVar = "Analyse"
     about: ClassVar = "Has PostgreSQL look again at what is in a table, so that it plans well."
 
     def preview(self) -> Preview:

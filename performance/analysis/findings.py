@@ -1,8 +1,8 @@
 """What was seen often enough to be a fault: found, told as mended, resolved, opened again.
 
-Detectors record a sighting under the name of their `Kind`, worth the milliseconds it cost, and
-describe its key. A description may say what a finding is called (`title`), and which `view` it
-slows down.
+Detectors record a sighting under the name of their `Kind`, worth the milliseconds it cost (of
+growing memory the bytes), and describe its key. A description may say what a finding is called
+(`title`), and which `view` it slows down.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from django.db import connection, transaction
-from django.db.models import F, Max, Min, Sum
+from django.db.models import Case, F, Max, Min, Sum, When
 from django.utils import timezone
 
 from performance.models import Cursor, Finding, Kind
@@ -58,7 +58,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """What the last hour has seen of one key: how often, and the milliseconds that it cost.
+    """What the last hour has seen of one key: how often, and what it cost as its kind has it.
 
     `first` and `last` are the beginnings of the minutes in which it was seen.
     """
@@ -158,9 +158,15 @@ def update(
 
 
 def ranked(kinds: Iterable[Kind], most: int = 50) -> list[Finding]:
-    """Findings of these kinds: the unresolved first, then by what they cost."""
+    """Findings of these kinds: the unresolved first, then by what they cost.
+
+    Growing memory comes before what costs time: bytes and milliseconds cannot be compared, and a
+    process that grew for so long that its memory was traced will be killed some day.
+    """
     found = Finding.objects.filter(kind__in=list(kinds))
-    return list(found.order_by(F("resolved_at").desc(nulls_first=True), "-wasted", "key")[:most])
+    kills = Case(When(kind=Kind.MEMORY_GROWTH, then=0), default=1)
+    order = (F("resolved_at").desc(nulls_first=True), kills, F("wasted").desc(), "key")
+    return list(found.order_by(*order)[:most])
 
 
 def states(findings: Iterable[Finding], now: datetime) -> dict[int, State]:

@@ -30,6 +30,9 @@ from performance.api.documents import (
 from performance.console.pages import CARDS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from drf_spectacular.utils import OpenApiExample
     from rest_framework.request import Request
 
 
@@ -100,29 +103,16 @@ class CardsView(APIView):
         return Response(cards_document(self.cards, parse_query(request, payloads.Window)))
 
 
-def cards_view(operation: str, description: str, *names: str) -> type[CardsView]:
-    """A view of these cards, documented."""
-    documented = extend_schema_view(
-        get=extend_schema(
-            operation_id=operation,
-            description=description,
-            parameters=query_of(payloads.Window),
-            responses={200: answers.PerformanceDocument, "4XX": PROBLEM, 503: PROBLEM},
-            examples=[examples.CARDS],
-        )
-    )
-    view: Any = type("CardsView", (CardsView,), {"cards": names, "__doc__": description})
-    found: type[CardsView] = documented(view)
-    return found
-
-
 class OptimizeView(APIView):
     """Actions of one kind."""
 
     scope = Scope.OPTIMIZE
+    payload: ClassVar[type[payloads.Deed]]
 
-    def answer(self, request: Request, deed: payloads.Deed) -> Response:
+    @idempotent
+    def post(self, request: Request) -> Response:
         """What it would do, or with `dry_run` off that it was asked for."""
+        deed = parse_body(request, self.payload)
         wanted = deed.wanted()
         try:
             preview = wanted.preview()
@@ -138,52 +128,46 @@ class OptimizeView(APIView):
         return Response(document, status=202, headers={"Location": document["links"]["self"]})
 
 
-OPTIMIZED: dict[Any, Any] = {
-    200: answers.PreviewDocument,
-    202: answers.RunDocument,
-    "4XX": PROBLEM,
-    503: PROBLEM,
-}
+DRY_RUN = (
+    "\n\nWithout `dry_run: false` it is only said what would happen. "
+    "What is asked for runs in the\nbackground: read `links.self` until `state` is not `running`."
+)
 
 
-class OptimizeDatabaseView(OptimizeView):
-    """What can be done to the database."""
-
-    @extend_schema(
-        operation_id="optimize_database",
-        request=payloads.DatabaseDeed,
-        parameters=[IDEMPOTENCY_KEY],
-        responses=OPTIMIZED,
-        examples=examples.DATABASE,
+def cards_view(operation: str, description: str, *names: str) -> type[CardsView]:
+    """A view of these cards, documented."""
+    answer = {200: answers.PerformanceDocument, "4XX": PROBLEM, 503: PROBLEM}
+    schema = extend_schema(
+        operation_id=operation,
+        description=description,
+        parameters=query_of(payloads.Window),
+        responses=answer,
+        examples=[examples.CARDS],
     )
-    @idempotent
-    def post(self, request: Request) -> Response:
-        """Vacuum or analyse a table, create a suggested index, or reset statement statistics.
-
-        Without `dry_run: false` it is only said what would happen. What is asked for runs in the
-        background: read `links.self` until `state` is not `running`.
-        """
-        return self.answer(request, parse_body(request, payloads.DatabaseDeed))
+    view: Any = type("CardsView", (CardsView,), {"cards": names, "__doc__": description})
+    found: type[CardsView] = extend_schema_view(get=schema)(view)
+    return found
 
 
-class OptimizeCachingView(OptimizeView):
-    """What can be done to the cache."""
-
-    @extend_schema(
-        operation_id="optimize_caching",
-        request=payloads.CachingDeed,
+def optimize_view(
+    operation: str,
+    description: str,
+    payload: type[payloads.Deed],
+    shown: Sequence[OpenApiExample],
+) -> type[OptimizeView]:
+    """A view of the actions that the payload names, documented with these examples."""
+    answer = {200: answers.PreviewDocument, 202: answers.RunDocument}
+    schema = extend_schema(
+        operation_id=operation,
+        description=description + DRY_RUN,
+        request=payload,
         parameters=[IDEMPOTENCY_KEY],
-        responses=OPTIMIZED,
-        examples=examples.CACHING,
+        responses={**answer, "4XX": PROBLEM, 503: PROBLEM},
+        examples=shown,
     )
-    @idempotent
-    def post(self, request: Request) -> Response:
-        """Warm the cache, or clear a namespace.
-
-        Without `dry_run: false` it is only said what would happen. What is asked for runs in the
-        background: read `links.self` until `state` is not `running`.
-        """
-        return self.answer(request, parse_body(request, payloads.CachingDeed))
+    view: Any = type("OptimizeView", (OptimizeView,), {"payload": payload, "__doc__": description})
+    found: type[OptimizeView] = extend_schema_view(post=schema)(view)
+    return found
 
 
 class RunView(APIView):

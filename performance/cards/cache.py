@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from cachelayer.warming import warmers
+from performance.actions.caching import Clear, Warm
 from performance.cards.lately import FINEST, MINUTES, counted, counts, percentiles
 from performance.cards.shapes import (
     Chart,
@@ -147,6 +149,7 @@ class CacheCard:
             facts=facts(reads, total(calls), loads, processes),
             charts=shown(charts(at, reads, calls), scope),
             tables=[] if scope.is_brief else [levels, loads, memory(processes), events(scope)],
+            actions=[Warm(namespace=one.name) for one in warmers()],
             note="Saved: hits times the mean load of their namespace, where there was a load.",
         )
 
@@ -215,7 +218,10 @@ def namespaces(found: Counts) -> Table:
                 "read": found.sum(f"{level}.bytes_read", namespace),
                 "written": found.sum(f"{level}.bytes_written", namespace),
             }
-            rows.append(Row(number | cells, level=Level.YELLOW if errors else Level.GREEN))
+            # It empties both levels, and stands beside the one whose entries it counts.
+            can = [Clear(namespace=namespace)] if level == "remote" else []
+            verdict = Level.YELLOW if errors else Level.GREEN
+            rows.append(Row(number | cells, level=verdict, actions=can))
     return Table("namespaces", "By namespace and level", COLUMNS, rows)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from django.urls import reverse
 
+from performance.actions.statistics import ResetStatistics
 from performance.analysis.postgresql import server
 from performance.analysis.suggestions import SLOW_CALLS, SLOW_MEAN
 from performance.cards.shapes import (
@@ -82,6 +83,7 @@ class DatabaseCard:
             if scope.is_brief
             else [_statements(scope, total(points).sum, problem), _server(scope), *_replicas()],
             note=problem,
+            actions=[] if problem else [ResetStatistics()],
         )
 
 

@@ -41,7 +41,7 @@ class IndexesCard:
 
     name = "indexes"
     title = "Indexes"
-    template = ""
+    template = "admin/performance/index_links.html"
 
     def content(self, scope: Scope) -> Content:
         """Of the whole database, as it is now."""

@@ -112,7 +112,7 @@ def calls(found: list[Summary]) -> Table:
                 "p50": line.p50,
                 "max": line.max,
                 "sum": line.sum,
-                "stack": " ← ".join(line.about.get("stack", [])[:6]),
+                "stack": " ← ".join(line.about.get("stack", [])[:6]) or line.about.get("about"),
             },
             level=Level.RED if line.max > VERY_LATE else Level.YELLOW,
         )

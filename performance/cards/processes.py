@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import UTC, datetime
 from time import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from performance.cards.lag import LATE
+from performance.cards.lately import lasting
 from performance.cards.shapes import Column, Content, Fact, Health, Level, Row, Table
 from performance.conf import performance_settings
 from performance.storage.reading import values
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
 # Per cent of a core: gevent's hub and an asyncio loop have one each.
 BUSY = 85.0
+# Seconds after which a recorder that failed seems to be well again.
+RECENT = 600.0
 
 COLUMNS = (
     Column("instance", "Process", "code"),
@@ -31,6 +35,7 @@ COLUMNS = (
     Column("rate", "Looked at", "percent"),
     Column("dropped", "Messages dropped", "number"),
     Column("failures", "Recorders failed"),
+    Column("metrics_port", "Metrics at port", "code"),
     Column("python", "Python"),
 )
 
@@ -73,12 +78,9 @@ def states() -> dict[str, dict[str, Any]]:
 
 def health(found: dict[str, dict[str, Any]]) -> Health:
     """Watching that goes wrong or costs too much, then processes that are busy."""
-    failed = Counter[str]()
-    for state in found.values():
-        failed.update(state["failures"])
+    failed = [one for state in found.values() for one in failing(state)]
     if failed:
-        name, number = failed.most_common(1)[0]
-        return Health(Level.YELLOW, f"the recorder {name} failed {number} times; the log says why")
+        return Health(Level.YELLOW, said_of(failed))
     dropped = sum(state["dropped"] for state in found.values())
     if dropped:
         return Health(Level.YELLOW, f"{dropped} messages were dropped: Valkey was away")
@@ -91,6 +93,38 @@ def health(found: dict[str, dict[str, Any]]) -> Health:
     if busy > BUSY:
         return Health(Level.YELLOW, f"{busiest} uses {busy:.0f} % of a core; it needs company")
     return Health(Level.GREEN, "every process has time to spare")
+
+
+class Failing(NamedTuple):
+    """A recorder of one process that fails; `first` and `last` are seconds since the epoch."""
+
+    name: str
+    times: int
+    first: float
+    last: float
+
+
+def failing(state: dict[str, Any]) -> list[Failing]:
+    """The recorders of a process that have failed lately: those that failed once are well again."""
+    return [
+        Failing(name, state["failures"][name], first, last)
+        for name, (first, last) in state.get("failed_at", {}).items()
+        if time() - last < RECENT
+    ]
+
+
+def said_of(failed: list[Failing]) -> str:
+    """Which recorder fails most in all processes together, and since when."""
+    times = Counter[str]()
+    for one in failed:
+        times[one.name] += one.times
+    name, number = times.most_common(1)[0]
+    first = min(one.first for one in failed if one.name == name)
+    last = max(one.last for one in failed if one.name == name)
+    often = "once" if number == 1 else f"{number} times"
+    since = f"since {datetime.fromtimestamp(first, UTC):%Y-%m-%d %H:%M:%S}"
+    ago = lasting(max(time() - last, 0.0))
+    return f"the recorder {name} failed {often} {since}, last {ago} ago; the log says why"
 
 
 def facts(found: dict[str, dict[str, Any]]) -> list[Fact]:
@@ -115,7 +149,9 @@ def row(instance: str, state: dict[str, Any]) -> Row:
         "running": state.get("tasks", state.get("requests")),
         "cost": 100 * state["cost"],
         "rate": 100 * state["rate"],
+        # A name, not a number: it has no thousands.
+        "metrics_port": str(state.get("metrics_port") or "none"),
         "failures": ", ".join(f"{name} {n}" for name, n in sorted(state["failures"].items())),
     }
-    is_late = late > LATE or (state.get("cpu") or 0.0) > BUSY or bool(state["failures"])
+    is_late = late > LATE or (state.get("cpu") or 0.0) > BUSY or bool(failing(state))
     return Row(cells, level=Level.YELLOW if is_late else Level.GREEN)

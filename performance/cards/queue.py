@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.utils import timezone
 
 from jobs.models import Pause
+from performance.actions.queue import PauseQueue, ResumeQueue
 from performance.cards.lately import busy_rate, counts, lasting, lately, means, percentiles
 from performance.cards.shapes import (
     Chart,
@@ -125,10 +126,12 @@ class QueueCard:
 
     def content(self, scope: Scope) -> Content:
         """The queue is the fleet's, whichever process is looked at; attempts are by process."""
-        told = values(NAME)
+        told, pause = values(NAME), paused()
+        can = [ResumeQueue() if pause else PauseQueue()]
         if not told:
             return Content(
-                health=paused() or Health(Level.YELLOW, "nobody counts the queue"),
+                actions=can,
+                health=pause or Health(Level.YELLOW, "nobody counts the queue"),
                 empty="Nobody has counted the queue in the last 30 seconds. It is counted by any "
                 "web process or worker: start one, with Valkey and PERFORMANCE_ENABLED on.",
             )
@@ -142,7 +145,7 @@ class QueueCard:
         )
         reasons = spread("attempt.wait", scope, order="count")
         return Content(
-            health=paused() or health(now, reasons),
+            health=pause or health(now, reasons),
             facts=facts(now),
             charts=shown(charts(scope), scope),
             tables=[]
@@ -151,6 +154,7 @@ class QueueCard:
                 states(now.state), ends(scope), waited(reasons), failures(scope), phases(scope),
             ],
             note=ESTIMATED * now.state["is_estimated"],
+            actions=can,
         )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
+    from performance.actions.shapes import Action
     from performance.storage.reading import Scope
 
 # `number` has no unit; what has one of the last three is no number.
@@ -79,12 +80,16 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row: values by column, a link to its evidence, how bad it is."""
+    """One row: values by column, a link to its evidence, how bad it is, what can be done about it.
+
+    `actions` lead to their pages, where they are previewed; only those who may act see them.
+    """
 
     cells: dict[str, Any]
     url: str = ""
     level: Level = Level.GREEN
     is_sampled: bool = False
+    actions: Sequence[Action] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +102,18 @@ class Table:
     rows: Sequence[Row]
     empty: str = "Nothing was recorded in this window."
 
+    @property
+    def has_actions(self) -> bool:
+        """Whether anything can be done about any of them."""
+        return any(row.actions for row in self.rows)
+
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a card shows now. `note` explains it; `empty` says what to do when there is nothing."""
+    """What a card shows now. `note` explains it; `empty` says what to do when there is nothing.
+
+    `actions` are about all of it, as those of a row are about the row.
+    """
 
     health: Health | None = None
     facts: Sequence[Fact] = ()
@@ -108,6 +121,7 @@ class Content:
     tables: Sequence[Table] = ()
     note: str = ""
     empty: str = ""
+    actions: Sequence[Action] = ()
     extra: dict[str, Any] = field(default_factory=dict)
 
 

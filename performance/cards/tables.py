@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from performance.actions.tables import Analyze, Vacuum
 from performance.analysis.postgresql import tables, vacuum
 from performance.analysis.postgresql.tables import label
 from performance.cards.shapes import Column, Content, Fact, Health, Level, Row
@@ -13,8 +14,9 @@ from performance.cards.verdicts import worst
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from performance.actions.shapes import Action
     from performance.analysis.postgresql.tables import Bloat, Table
-    from performance.analysis.postgresql.vacuum import Health as Vacuum
+    from performance.analysis.postgresql.vacuum import Health as Cleared
     from performance.storage.reading import Scope
 
 # Per cent, and blocks below which a ratio says nothing.
@@ -24,6 +26,8 @@ MUCH_WASTED, WASTED_FROM = 0.5, 50 * 1024 * 1024
 # Per cent of autovacuum's own threshold, and dead rows below which nobody notices.
 OVERDUE, DEAD_FROM = 200.0, 10_000
 WRAPAROUND_SOON = 1_000_000_000
+# Autovacuum's own usual thresholds: per cent of those for dead rows; rows, and a share of a table.
+DUE, CHANGED_FROM, MUCH_CHANGED = 100.0, 50, 0.1
 
 TABLES = (
     Column("table", "Table", "code"),
@@ -81,7 +85,7 @@ class TablesCard:
         )
 
 
-def _facts(found: list[Table], wasted: dict[int, Bloat], cleared: list[Vacuum]) -> list[Fact]:
+def _facts(found: list[Table], wasted: dict[int, Bloat], cleared: list[Cleared]) -> list[Fact]:
     return [
         Fact("Tables", sum(one.size for one in found), "bytes"),
         Fact("Indexes", sum(one.indexes_size for one in found), "bytes"),
@@ -110,7 +114,7 @@ def _bloated(found: Sequence[Table], wasted: dict[int, Bloat]) -> list[Health]:
     ]
 
 
-def _overdue(cleared: Sequence[Vacuum]) -> list[Health]:
+def _overdue(cleared: Sequence[Cleared]) -> list[Health]:
     found = []
     for one in cleared:
         name = label(one.schema, one.name)
@@ -142,7 +146,7 @@ def _row(one: Table, wasted: Bloat | None) -> Row:
     )
 
 
-def _vacuum(one: Vacuum) -> Row:
+def _vacuum(one: Cleared) -> Row:
     is_overdue = one.due >= OVERDUE and one.dead >= DEAD_FROM
     return Row(
         {
@@ -158,7 +162,19 @@ def _vacuum(one: Vacuum) -> Row:
             "automatic": "on" if one.is_automatic else "off",
         },
         level=Level.YELLOW if is_overdue or not one.is_automatic else Level.GREEN,
+        actions=_wanted(one),
     )
+
+
+def _wanted(one: Cleared) -> list[Action]:
+    """What would do it good now."""
+    name = label(one.schema, one.name)
+    found: list[Action] = []
+    if one.due >= DUE or one.age >= WRAPAROUND_SOON:
+        found.append(Vacuum(table=name))
+    if one.changed >= CHANGED_FROM + MUCH_CHANGED * one.live:
+        found.append(Analyze(table=name))
+    return found
 
 
 def _progress() -> list[Shown]:

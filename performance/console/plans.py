@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.http import Http404
 from django.shortcuts import render
 
+from performance.actions.indexes import CreateIndex
 from performance.analysis.index_migrations import migration
 from performance.analysis.plan_hints import hints, rows_of
 from performance.analysis.plans import Unexplainable, explain, recorded
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from performance.analysis.plan_tree import Plan, Step
     from performance.analysis.plans import Query
-    from performance.analysis.suggestions import Suggestion
+    from performance.analysis.suggestions import Slow, Suggestion
     from performance.analysis.trials import Trial
 
 KINDS = ("query", "statement")
@@ -51,6 +52,11 @@ class Proposed:
     after: Drawn | None = None
     error: str = ""
 
+    @property
+    def actions(self) -> list[CreateIndex]:
+        """The action that makes it."""
+        return [CreateIndex(index=self.suggestion.name)]
+
 
 def plan(request: HttpRequest, kind: str, key: str) -> HttpResponse:
     """The plan; a POST runs the statement (`run`), or tries an index (`try=NAME`), or both."""
@@ -72,10 +78,9 @@ def plan(request: HttpRequest, kind: str, key: str) -> HttpResponse:
 def suggested(request: HttpRequest) -> HttpResponse:
     """Every index that a slow statement of the last day lacks."""
     require(request, LOOK)
-    found = suggestions(Scope(PERIODS["24h"]))
     context = {
         **framed(request, "Suggested indexes", "database"),
-        "found": [(one, migration(one.suggestion)) for one in found],
+        "found": [(one, Proposed(one.suggestion, migration(one.suggestion))) for one in _lacking()],
     }
     return render(request, "admin/performance/suggestions.html", context)
 
@@ -94,7 +99,19 @@ def _explained(request: HttpRequest, query: Query) -> dict[str, Any]:
         _tried(one, run=is_run) if one.name == wanted else Proposed(one, migration(one))
         for one in suggest(query, found)
     ]
-    return {"plan": found, "drawn": drawn(found), "proposed": proposed, "error": refusal}
+    # The action makes no other.
+    lacking = {one.suggestion.name for one in _lacking()} if proposed else set()
+    return {
+        "plan": found,
+        "drawn": drawn(found),
+        "proposed": proposed,
+        "lacking": lacking,
+        "error": refusal,
+    }
+
+
+def _lacking() -> list[Slow]:
+    return suggestions(Scope(PERIODS["24h"]))
 
 
 def _tried(suggestion: Suggestion, *, run: bool) -> Proposed:

@@ -21,7 +21,8 @@ class Kind(models.TextChoices):
 class Finding(models.Model):
     """A fault that was seen, whoever saw it and however often; `key` is the same each time.
 
-    It is open until nobody has seen it for a week, and opens again as a regression.
+    It is open until nobody has seen it for a week, and opens again as a regression. Of growing
+    memory `wasted` is in bytes.
     """
 
     kind = models.TextField(choices=Kind)
@@ -42,3 +43,8 @@ class Finding(models.Model):
 
     def __str__(self) -> str:
         return self.title
+
+    @property
+    def unit(self) -> str:
+        """What `wasted` is in."""
+        return "bytes" if self.kind == Kind.MEMORY_GROWTH else "ms"

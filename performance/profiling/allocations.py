@@ -12,12 +12,14 @@ import sys
 import tempfile
 from pathlib import Path
 from time import sleep
-
-import memray
+from typing import TYPE_CHECKING
 
 from performance.profiling.asking import Refused
-from performance.profiling.stacks import Stacks, parse
+from performance.profiling.stacks import Seen, Stacks, parse
 from performance.recording.cpu import has_hub
+
+if TYPE_CHECKING:
+    import memray
 
 # Seconds for reading what was written.
 OVERHEAD = 60
@@ -28,7 +30,7 @@ DEADLY = (
 )
 
 
-def look(seconds: int) -> Stacks:
+def look(seconds: int) -> Seen:
     """Bytes by stack, at the moment of this time when most were held. Raises Refused."""
     if has_hub():
         raise Refused(DEADLY)
@@ -36,7 +38,7 @@ def look(seconds: int) -> Stacks:
         output = Path(directory) / "allocations"
         with tracker(output):
             sleep(seconds)
-        return read(output)
+        return Seen(read(output), {})
 
 
 def tracker(output: Path) -> memray.Tracker:
@@ -44,6 +46,9 @@ def tracker(output: Path) -> memray.Tracker:
 
     Raises Refused.
     """
+    # It brings much that a process which nobody looks into can do without.
+    import memray
+
     try:
         return memray.Tracker(
             destination=memray.FileDestination(output),

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from performance.profiling.asking import Refused
 from performance.profiling.frames import file_of
-from performance.profiling.stacks import Stacks, folded, parse
+from performance.profiling.stacks import Seen, folded, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +39,7 @@ FORBIDDEN = (
 ABSENT = "py-spy is not installed beside this Python: install requirements.txt again."
 
 
-def look(seconds: int) -> Stacks:
+def look(seconds: int) -> Seen:
     """Samples by stack, as many as `RATE` a second when it is never idle. Raises Refused."""
     program = Path(sysconfig.get_path("scripts")) / "py-spy"
     if not program.exists():
@@ -62,7 +62,7 @@ def look(seconds: int) -> Stacks:
         if done.returncode or not output.exists():
             raise Refused(reason(done.stdout + done.stderr))
         found = parse(output.read_text())
-        return folded((map(short, stack), number) for stack, number in found.items())
+        return Seen(folded((map(short, stack), number) for stack, number in found.items()), {})
 
 
 def short(frame: str) -> str:

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from performance.profiling.stacks import Stacks
+    from performance.profiling.stacks import Seen
 
 logger = logging.getLogger(__name__)
 
-LOOKS: dict[str, Callable[[int], Stacks]] = {
+LOOKS: dict[str, Callable[[int], Seen]] = {
     Capture.Kind.CPU: cpu.look,
     Capture.Kind.ALLOCATIONS: allocations.look,
     Capture.Kind.OBJECTS: objects.look,
@@ -105,8 +105,9 @@ def do(capture: Capture) -> None:
     """Look into this process as a capture asks, and keep what was found, or why nothing was."""
     with rescued(CapturesSampler.name), unobserved():
         try:
-            stacks = LOOKS[capture.kind](capture.limits["seconds"])
-            keeping.finish(capture.pk, stacks=stacks, document={"note": "" if stacks else NOTHING})
+            stacks, found = LOOKS[capture.kind](capture.limits["seconds"])
+            document = found | {"note": "" if stacks else NOTHING}
+            keeping.finish(capture.pk, stacks=stacks, document=document)
         except Refused as refused:
             keeping.fail(capture.pk, str(refused))
         except Exception as error:

@@ -8,13 +8,21 @@ from __future__ import annotations
 
 import zlib
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 Stack = tuple[str, ...]
 Stacks = dict[Stack, int]
+
+
+class Seen(NamedTuple):
+    """What a look into a process has found: its stacks, and what else there is to show."""
+
+    stacks: Stacks
+    document: dict[str, Any]
+
 
 # More distinct stacks than a page could show, and frames deeper than anybody reads.
 MOST_STACKS = 10_000

@@ -25,6 +25,15 @@ if TYPE_CHECKING:
 
 NAME: str = Kind.BLOCKING_CALL.value
 COLLECTION = "garbage collection"
+OUTSIDE = "something outside Python"
+# What is blamed without a line of code, and what to do about it.
+ABOUT = {
+    COLLECTION: "Collecting garbage stops everything: the page Memory shows how often, for how "
+    "long. Keep fewer objects, or make fewer that refer to each other.",
+    OUTSIDE: "No Python code ran meanwhile: the hub or loop itself had very many sockets or timers "
+    "to look after, a C library did not come back, or the machine had no time for the process. "
+    "Look at how busy its cores are.",
+}
 # Seconds that a sleep may take longer on a busy machine.
 SLACK = 0.05
 SHORTEST_SLEEP = 0.01
@@ -132,7 +141,7 @@ class BlockingFinder:
         stacks = [places(stack) for stack in sighting.stacks]
         if not any(one.file.startswith(OURS) for one in stacks[0]):
             found = origin(stacks[0])
-            self._tell(found.key if found else "(unknown)", seconds, stacks)
+            self._tell(found.key if found else OUTSIDE, seconds, stacks)
 
     def _tell(self, key: str, seconds: float, stacks: list[list[Place]]) -> None:
         milliseconds = seconds * 1000
@@ -145,6 +154,7 @@ class BlockingFinder:
             "function": found.function if found else "",
             "stack": [str(one) for one in stacks[0]] if stacks else [],
             "later": [str(one) for one in stacks[1]] if len(stacks) > 1 else [],
+            "about": ABOUT.get(key, ""),
         }
         buffer.record(NAME, key, milliseconds)
         buffer.describe(NAME, key, document)

@@ -14,8 +14,6 @@ from performance.recorders.garbage import collections
 from performance.recording.process import buffer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from performance.recorders.growth import GrowthFinder
 
 NAME = "memory"
@@ -180,16 +178,12 @@ def text_of(path: Path) -> str:
         return ""
 
 
-def object_counts(most: int = 30) -> dict[str, int]:
-    """The types with most objects that the collector knows, frozen ones left out.
+def object_counts() -> Counter[str]:
+    """How many objects of each type the collector knows, frozen ones left out.
 
     It stops the process for about a millisecond per 5,000 objects: for somebody who asks.
     """
-    found = Counter(map(type, gc.get_objects()))
-    return {f"{kind.__module__}.{kind.__qualname__}": n for kind, n in found.most_common(most)}
-
-
-def growth(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
-    """By how many objects each type has grown, the most first."""
-    grown = {name: number - before.get(name, 0) for name, number in after.items()}
-    return dict(sorted(((n, g) for n, g in grown.items() if g > 0), key=lambda one: -one[1]))
+    found = Counter[str]()
+    for kind, number in Counter(map(type, gc.get_objects())).items():
+        found[f"{kind.__module__}.{kind.__qualname__}"] += number
+    return found

@@ -19,6 +19,9 @@ from performance.console.pages import PAGES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from django.template import Context
+
+    from performance.actions.shapes import Action
     from performance.cards.shapes import Card, Column, Row, Table
     from performance.console.overview import Tile
     from performance.console.rendering import Sorting
@@ -144,6 +147,26 @@ def card_url(card: Card, scope: Scope, sort: str = "") -> str:
 def csv_url(card: Card, table: Table, scope: Scope) -> str:
     """Where a table is as CSV."""
     return reverse("console:table", args=[card.name, table.name]) + query(scope)
+
+
+@register.simple_tag(takes_context=True)
+def shows_actions(context: Context, table: Table) -> bool:
+    """Whether there is anything that whoever looks may do about its rows."""
+    return table.has_actions and bool(context["perms"]["performance"]["use_console"])
+
+
+@register.simple_tag
+def action_url(action: Action) -> str:
+    """The page of an action with its arguments, where it says what it would do."""
+    url, arguments = reverse("console:action", args=[action.name]), action.model_dump(mode="json")
+    return f"{url}?{urlencode(arguments)}" if arguments else url
+
+
+@register.simple_tag
+def action_label(action: Action) -> str:
+    """What is done to what, as `Vacuum jobs_job`."""
+    arguments = action.model_dump(mode="json").values()
+    return " ".join([action.verb or action.title, *(str(one) for one in arguments if one)])
 
 
 @register.simple_tag

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,9 @@ from redis import Redis
 from cachelayer.conf import CacheSettings
 from cachelayer.layer import Layer
 from performance.actions.runs import run_of
-from performance.models import Aggregate, Subject
+from performance.models import Aggregate, Subject, Value
+from performance.recorders.queue import NAME as QUEUE
+from performance.recorders.queue import state
 from performance.storage.periods import PERIODS
 from performance.tests.slow_tables import SQL
 
@@ -79,6 +82,12 @@ def value(statement: str, *parameters: Any) -> Any:
         cursor.execute(statement, parameters or None)
         row = cursor.fetchone() if cursor.description else None
     return row[0] if row else None
+
+
+def tell_queue() -> None:
+    """Have a web process count the queue."""
+    document = json.loads(json.dumps(state(), default=float))
+    Value.objects.create(type=QUEUE, instance="web/1", document=document, updated_at=timezone.now())
 
 
 def record_slow_statement() -> None:

@@ -76,14 +76,14 @@ def late(milliseconds, beats, role="web"):
 
 
 def hold_up(work, role="web"):
-    """Have a hub or loop do work that lets nobody else run."""
+    """Have a hub or loop do work that lets nobody else run; it is given who looks for that."""
 
     async def main():
         sampler = LagSampler(role)
         sampler.start()
         try:
             await asyncio.sleep(2 * BEAT)
-            work()
+            work(sampler._finder)
             await asyncio.sleep(2 * BEAT)
         finally:
             sampler.stop()

@@ -1,6 +1,5 @@
 """Actions on the cache, on sampling and on the queue."""
 
-import json
 from datetime import timedelta
 
 import pytest
@@ -16,13 +15,10 @@ from jobs.models import Pause
 from performance.cards.actions import ActionsCard
 from performance.cards.queue import QueueCard
 from performance.cards.shapes import Level
-from performance.models import Value
-from performance.recorders.queue import NAME as QUEUE
-from performance.recorders.queue import state
 from performance.recorders.sampling import SamplingSampler, end_override
 from performance.recording.governor import LOWEST_RATE, Governor
 from performance.storage.reading import Scope
-from performance.tests.acting import away, done, previewed
+from performance.tests.acting import away, done, previewed, tell_queue
 from tests.support import make_tenant
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -108,11 +104,6 @@ def test_a_rate_that_is_none_is_refused(admin_client, rate):
     page = previewed(admin_client, "sampling", rate=rate, minutes=5)
     assert "preview" not in page.context
     assert 'role="alert"' in page.content.decode()
-
-
-def tell_queue():
-    document = json.loads(json.dumps(state(), default=float))
-    Value.objects.create(type=QUEUE, instance="web/1", document=document, updated_at=timezone.now())
 
 
 def test_the_queue_is_paused_and_resumed(admin_client):

@@ -12,6 +12,7 @@ from performance.analysis.bottlenecks import web_cpu
 from performance.analysis.bottlenecks.evidence import Evidence
 from performance.analysis.fingerprint import statement_of
 from performance.recorders import nplusone, queries
+from performance.recorders.blocking import ABOUT, OUTSIDE
 from performance.recorders.cache import CacheSampler, remote_answered
 from performance.recorders.pools import EVERY, PoolSampler, waits
 from performance.recording.process import buffer
@@ -124,8 +125,9 @@ def test_connections_that_are_there_at_once_are_no_limit():
 
 
 def test_a_call_that_blocks_the_hub_is_named_by_its_line():
-    def unwise():
-        time.sleep(0.5)
+    def unwise(finder):
+        while len(finder._sighting.stacks) < 2:
+            time.sleep(0.01)
 
     hold_up(unwise)
     requested(20, 100.0, lag=40.0)
@@ -138,13 +140,27 @@ def test_a_call_that_blocks_the_hub_is_named_by_its_line():
 
 
 def test_a_call_that_blocks_a_worker_costs_jobs():
-    def heavy():
-        time.sleep(0.5)
+    def heavy(finder):
+        while len(finder._sighting.stacks) < 2:
+            time.sleep(0.01)
 
     hold_up(heavy, "worker")
     process("worker/1")
     one = found("hub_blocking")
     assert (one.whose, one.level) == ("jobs", "red")
+
+
+def test_what_blocks_outside_python_comes_with_where_to_look():
+    # What was described is not described again by the same process.
+    key = f"{OUTSIDE}, web"
+    buffer.record("blocking_call", key, 400.0)
+    buffer.describe("blocking_call", key, {"role": "web", "file": "", "about": ABOUT[OUTSIDE]})
+    late(400, 2)
+    requested(20, 100.0, lag=40.0)
+    process()
+    one = found("hub_blocking")
+    assert one.reason.startswith("something outside Python, web blocks for up to 400 ms")
+    assert "how busy its cores are" in one.change.how
 
 
 def test_what_computes_without_blocking_for_long_is_web_cpu(cores):

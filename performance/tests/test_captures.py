@@ -1,6 +1,7 @@
 """A look into a process that was asked for is had, by whom it may be, once, and comes to an end."""
 
 import os
+import re
 import signal
 import tracemalloc
 from datetime import timedelta
@@ -278,6 +279,15 @@ def test_a_process_that_is_traced_already_is_not_traced_again():
         assert tracemalloc.is_tracing()
     finally:
         tracemalloc.stop()
+
+
+def test_a_capture_of_memory_shows_types_and_lines(admin_client, admin, instance):
+    capture = asked(admin, instance, "objects")
+    document = {"note": "", "types": [["jobs.models.jobs.Job", 5_000]]}
+    keeping.finish(capture.pk, stacks={("jobs/a.py:3",): 4096}, document=document)
+    page = admin_client.get(reverse("console:capture", args=[capture.pk])).content.decode()
+    assert "jobs/a.py:3" in page
+    assert re.search(r"jobs\.models\.jobs\.Job</td><td[^>]*>5,000<", page)
 
 
 @pytest.mark.parametrize(

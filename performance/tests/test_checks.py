@@ -5,10 +5,11 @@ from contextlib import contextmanager
 
 import pytest
 from django.db import connection
+from django.test import override_settings
 from django.utils import timezone
 
 from performance.analysis import checks
-from performance.analysis.checks import CHECKS, processes, servers, settings
+from performance.analysis.checks import CHECKS, processes, servers, settings, silk
 from performance.analysis.checks import connections as budgets
 from performance.cards.checks import ChecksCard
 from performance.cards.shapes import Level
@@ -101,6 +102,37 @@ def test_compressing_what_is_streamed_is_a_trap(settings):
     assert checks.settings.streams_are_compressed() == ""
     settings.MIDDLEWARE = ["django.middleware.gzip.GZipMiddleware"]
     assert checks.settings.streams_are_compressed()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "look"),
+    [
+        ("MIDDLEWARE", ["silk.middleware.SilkyMiddleware"], silk.silk_is_in_the_middleware),
+        ("SILKY_INTERCEPT_PERCENT", 1, silk.silk_records_unasked),
+        ("SILKY_INTERCEPT_FUNC", bool, silk.silk_records_unasked),
+        ("SILKY_PYTHON_PROFILER", True, silk.silk_profiles_python),
+        ("SILKY_PYTHON_PROFILER_FUNC", bool, silk.silk_profiles_python),
+        ("SILKY_ANALYZE_QUERIES", True, silk.silk_runs_queries_twice),
+        ("SILKY_MAX_RECORDED_REQUESTS_CHECK_PERCENT", 10, silk.silk_cleans_up_in_requests),
+        ("SILKY_MAX_REQUEST_BODY_SIZE", -1, silk.silk_keeps_what_was_sent),
+        ("SILKY_MAX_RESPONSE_BODY_SIZE", 1024, silk.silk_keeps_answers),
+        ("SILKY_AUTHENTICATION", False, silk.silk_asks_for_no_login),
+        ("SILKY_AUTHORISATION", False, silk.silk_asks_for_no_permission),
+        ("SILKY_PERMISSIONS", lambda user: user.is_staff, silk.silk_is_open_to_staff),
+    ],
+)
+def test_whatever_makes_silk_dear_or_open_is_a_trap(name, value, look):
+    assert look() == ""
+    with override_settings(**{name: value}):
+        assert (name if name.startswith("SILKY") else "SilkyMiddleware") in look()
+    assert look() == ""
+
+
+def test_of_what_is_not_set_silks_own_value_counts(settings):
+    del settings.SILKY_AUTHENTICATION
+    del settings.SILKY_MAX_RESPONSE_BODY_SIZE
+    assert silk.silk_asks_for_no_login()
+    assert "unlimited" in silk.silk_keeps_answers()
 
 
 @pytest.mark.parametrize(

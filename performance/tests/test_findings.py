@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from django.db import connection
 from django.db.models import F
+from django.urls import reverse
 from django.utils import timezone
 
 from cachelayer.layer import cache_layer
@@ -161,6 +162,27 @@ def test_those_that_cost_most_are_first_and_what_is_resolved_is_last(see):
     review(timezone.now())
     Finding.objects.filter(key="past").update(resolved_at=timezone.now())
     assert [one.key for one in ranked([Kind.N_PLUS_ONE])] == ["dear", "cheap", "past"]
+
+
+def test_growing_memory_is_before_what_costs_time_and_by_bytes_among_itself(see):
+    for kind, key, cost in (
+        (Kind.N_PLUS_ONE, "slow", 9e9),
+        (Kind.MEMORY_GROWTH, "small", 1e5),
+        (Kind.MEMORY_GROWTH, "large", 1e7),
+        (Kind.BLOCKING_CALL, "short", 100.0),
+    ):
+        see(3, kind.value, key, cost)
+    review(timezone.now())
+    found = ranked(list(Kind))
+    assert [one.key for one in found] == ["large", "small", "slow", "short"]
+    assert [one.unit for one in found] == ["bytes", "bytes", "ms", "ms"]
+
+
+def test_a_finding_of_memory_is_shown_in_bytes(admin_client, see):
+    see(1, Kind.MEMORY_GROWTH.value, "jobs/a.py:3", 5 * 1024 * 1024)
+    review(timezone.now())
+    page = admin_client.get(reverse("console:capture-finding", args=[only().pk])).content.decode()
+    assert "<dt>Grew in an hour</dt><dd>5 MiB</dd>" in page
 
 
 def test_a_week_of_silence_resolves_it(see):

@@ -21,7 +21,7 @@ from performance.cards.lag import LagCard
 from performance.cards.shapes import Level
 from performance.models import Kind, Subject
 from performance.observing import stream
-from performance.recorders.blocking import COLLECTION, BlockingFinder
+from performance.recorders.blocking import ABOUT, COLLECTION, OUTSIDE, BlockingFinder
 from performance.recorders.garbage import Collections
 from performance.recorders.lag import LagSampler
 from performance.recording.heartbeat import BEAT, Heartbeat, heartbeat
@@ -97,6 +97,12 @@ def test_a_call_into_c_that_lets_no_thread_run_is_found():
         re.match(r"(a+)+$", "a" * 24 + "b")
 
     assert list(blame(slow_pattern)) == [f"{HERE}:{slow_pattern.__qualname__}"]
+
+
+def test_what_holds_up_a_loop_without_a_line_of_python_is_said_in_words():
+    document = blame(lambda: asyncio.get_running_loop().call_soon(time.sleep, 1))[OUTSIDE]
+    assert document["stack"] == []
+    assert "a C library did not come back" in document["about"]
 
 
 def test_what_is_short_is_nobodys_fault():
@@ -213,6 +219,20 @@ def test_the_lag_card_names_who_blocks():
     assert content.health.level == Level.RED
     assert "jobs/a.py:slow" in content.health.reason
     assert content.tables[0].rows[0].cells["place"] == "jobs/a.py:3 slow"
+
+
+@pytest.mark.django_db
+def test_the_lag_card_says_what_to_do_when_no_line_is_to_blame():
+    buffer.record("lag", "web", 1.0)
+    # What was described is not described again by the same process.
+    key = f"{OUTSIDE}, lag"
+    buffer.record("blocking_call", key, 400.0)
+    buffer.describe("blocking_call", key, {"role": "web", "file": "", "about": ABOUT[OUTSIDE]})
+    tell("web/1")
+    content = LagCard().content(Scope())
+    assert content.health
+    assert content.health.reason == "something outside Python, lag blocked for up to 400 ms"
+    assert "how busy its cores are" in content.tables[0].rows[0].cells["stack"]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -2,16 +2,18 @@
 
 import gc
 import tracemalloc
-from threading import Lock
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.test import RequestFactory
 
 from cachelayer.layer import cache_layer
 from cachelayer.remote import Remote
+from cachelayer.tests.servers import until
 from performance.cards.memory import MemoryCard
 from performance.cards.shapes import Level
 from performance.models import Kind
+from performance.profiling import objects
 from performance.recorders import memory
 from performance.recorders.garbage import GENERATIONS, Collections, collections
 from performance.recorders.growth import (
@@ -25,7 +27,7 @@ from performance.recorders.growth import (
     grouped,
     report,
 )
-from performance.recorders.memory import MemorySampler, Slope, growth, object_counts
+from performance.recorders.memory import MemorySampler, Slope
 from performance.recording.governor import Governor
 from performance.recording.process import buffer
 from performance.storage.reading import Scope
@@ -241,18 +243,22 @@ def test_the_narrowest_limit_of_the_cgroup_counts(monkeypatch, tmp_path, group, 
     assert memory.limit() == limit
 
 
-class Lost:
+class Kept:
     """Objects that only this test makes."""
 
-    def __init__(self):
-        self.lock = Lock()
 
+def test_objects_that_became_more_are_counted_by_type():
+    kept: list[Kept] = []
 
-def test_growth_is_told_by_type():
-    before = object_counts(most=100_000)
-    kept = [Lost() for _ in range(50)]
-    grown = growth(before, object_counts(most=100_000))
-    assert grown[f"{Lost.__module__}.Lost"] == len(kept)
+    def work():
+        until(tracemalloc.is_tracing, "the look has begun")
+        kept.extend(Kept() for _ in range(5_000))
+
+    with ThreadPoolExecutor(1) as pool:
+        working = pool.submit(work)
+        found = dict(objects.look(1).document["types"])
+        working.result()
+    assert found[f"{Kept.__module__}.Kept"] == len(kept)
 
 
 @pytest.mark.django_db

@@ -1,10 +1,18 @@
 """Every process that speaks is on the page, with what is wrong with watching it."""
 
+from collections import Counter
+from datetime import UTC, datetime
+from time import time
+
 import pytest
 
-from performance.cards.processes import ProcessesCard
+from cachelayer.layer import cache_layer
+from performance import observing
+from performance.cards.processes import RECENT, ProcessesCard
 from performance.cards.shapes import Level
-from performance.recording.process import buffer
+from performance.recording.observer import Observer
+from performance.recording.process import buffer, governor
+from performance.recording.stream import Stream
 from performance.storage.reading import Scope
 from performance.tests.telling import forget, tell
 
@@ -14,6 +22,11 @@ PROCESS = {
     "role": "web", "pid": 1, "started": 0.0, "python": "3", "cost": 0.01, "rate": 1.0,
     "dropped": 0, "failures": {},
 }  # fmt: skip
+
+
+def failed(times, *, first, last):
+    """What a process says of a recorder that failed first and last so many seconds ago."""
+    return {"failures": {"lag": times}, "failed_at": {"lag": [time() - first, time() - last]}}
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +41,6 @@ def test_the_card_says_what_to_do_when_nobody_speaks():
 @pytest.mark.parametrize(
     ("state", "says"),
     [
-        ({"failures": {"lag": 2}}, "lag failed 2 times"),
         ({"dropped": 3}, "3 messages"),
         ({"cost": 0.2}, "costs 20 %"),
     ],
@@ -43,6 +55,58 @@ def test_watching_that_goes_wrong_is_said_first(state, says):
     assert says in health.reason
 
 
+def test_a_recorder_that_fails_is_said_before_all_else_with_since_when():
+    buffer.publish("process", PROCESS | {"dropped": 3} | failed(2, first=3600, last=300))
+    tell("web/1")
+    health = ProcessesCard().content(Scope()).health
+    assert health
+    assert health.level == Level.YELLOW
+    assert "the recorder lag failed 2 times since 20" in health.reason
+    assert "last 5 min ago" in health.reason
+
+
+def test_a_recorder_that_failed_long_ago_is_shown_and_alarms_nobody():
+    buffer.publish("process", PROCESS | failed(2, first=3600, last=RECENT + 1))
+    tell("web/1")
+    content = ProcessesCard().content(Scope())
+    assert content.health
+    assert content.health.level == Level.GREEN
+    (row,) = content.tables[0].rows
+    assert (row.level, row.cells["failures"]) == (Level.GREEN, "lag 2")
+
+
+def test_of_several_processes_the_first_and_the_last_failure_are_told():
+    for number, ago in enumerate((500, 300)):
+        buffer.publish("process", PROCESS | failed(1, first=ago, last=ago))
+        tell(f"web/{number}")
+    health = ProcessesCard().content(Scope()).health
+    assert health
+    since = datetime.fromtimestamp(time() - 500, UTC)
+    assert f"lag failed 2 times since {since:%Y-%m-%d}" in health.reason
+    assert "last 5 min ago" in health.reason
+
+
+def test_a_process_tells_when_its_recorders_failed_first_and_last(monkeypatch):
+    failures = Counter[str]()
+    monkeypatch.setattr(observing, "failures", failures)
+    stream = Stream(cache_layer().remote, "telling")
+    sampler = observing.ProcessSampler(Observer("web/1", buffer, stream, [], governor), "web", 9101)
+
+    def told():
+        sampler.sample()
+        return buffer.take("").values["process"]
+
+    assert told()["failed_at"] == {}
+    failures["lag"] += 1
+    first, last = told()["failed_at"]["lag"]
+    assert first == last
+    # Time passes, and it fails no more.
+    assert told()["failed_at"] == {"lag": (first, last)}
+    failures["lag"] += 1
+    again = told()["failed_at"]["lag"]
+    assert again[0] == first < again[1]
+
+
 def test_a_process_that_uses_all_of_a_core_needs_company():
     buffer.publish("process", PROCESS)
     buffer.publish("memory", {"cpu": 99.0})
@@ -53,7 +117,7 @@ def test_a_process_that_uses_all_of_a_core_needs_company():
 
 
 def test_what_a_process_says_of_itself_is_one_row():
-    buffer.publish("process", PROCESS | {"failures": {"lag": 2}})
+    buffer.publish("process", PROCESS | {"metrics_port": 9101} | failed(2, first=60, last=60))
     buffer.publish("lag", {"p50": 1.0, "p99": 3.0, "max": 5.0, "requests": 4})
     buffer.publish("memory", {"cpu": 12.5, "threads": 3, "files": 9})
     tell("web/1")
@@ -62,7 +126,7 @@ def test_what_a_process_says_of_itself_is_one_row():
     assert content.health.level == Level.YELLOW
     row = content.tables[0].rows[0].cells
     assert (row["cpu"], row["p99"], row["running"], row["files"]) == (12.5, 3.0, 4, 9)
-    assert row["failures"] == "lag 2"
+    assert (row["failures"], row["metrics_port"]) == ("lag 2", "9101")
     assert ProcessesCard().content(Scope(instance="web/2")).empty
 
 

@@ -1,12 +1,13 @@
 """An endpoint is removed whatever happens to it at the same moment."""
 
-import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
 from django.db import connection
 
 from jobs.models import Delivery, DeliveryAttempt, WebhookEndpoint
+from jobs.tests.engines import wait_until_blocked
 from jobs.webhooks.endpoints import remove_endpoint
 from jobs.webhooks.outbox import Outcome, claim, record
 from jobs.webhooks.sending import Answer
@@ -14,16 +15,6 @@ from jobs.webhooks.sending import Answer
 pytestmark = pytest.mark.django_db(transaction=True)
 
 CANCEL = "UPDATE jobs_job SET state = 'cancelled', finished_at = now() WHERE id = $1"
-
-# Sleeps there, so that the loop does not spin.
-WAITING = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted) FROM pg_sleep(0.01)"
-
-
-async def somebody_waits(pool):
-    """Wait until a statement waits for another transaction."""
-    async with asyncio.timeout(10):
-        while not await pool.fetchval(WAITING):
-            pass
 
 
 @pytest.fixture
@@ -36,17 +27,28 @@ def remove(bench, mine):
         finally:
             connection.close()
 
-    async def remove_meanwhile(endpoint, begin):
-        async with bench.pool.acquire() as other:
-            transaction = other.transaction()
-            await transaction.start()
-            await begin(other)
-            removal = asyncio.create_task(asyncio.to_thread(remove, endpoint))
-            await somebody_waits(bench.pool)
-            await transaction.commit()
-            await removal
+    async def begun(begin):
+        other = await bench.pool.acquire()
+        transaction = other.transaction()
+        await transaction.start()
+        await begin(other)
+        return other, transaction
 
-    return lambda endpoint, begin: bench.run(remove_meanwhile(endpoint, begin))
+    async def end(other, transaction):
+        await transaction.commit()
+        await bench.pool.release(other)
+
+    def remove_meanwhile(endpoint, begin):
+        work = bench.run(begun(begin))
+        with ThreadPoolExecutor(1) as pool:
+            removal = pool.submit(remove, endpoint)
+            try:
+                wait_until_blocked()
+            finally:
+                bench.run(end(*work))
+            removal.result()
+
+    return remove_meanwhile
 
 
 def test_an_endpoint_is_removed_while_a_job_ends_that_it_is_told_of(register, submit, remove):

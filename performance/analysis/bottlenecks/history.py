@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from performance.models import BottleneckReport
 
 if TYPE_CHECKING:
-    from django.contrib.auth.models import AbstractBaseUser
+    from django.contrib.auth.models import User
 
     from performance.analysis.bottlenecks.analyser import Report
 
@@ -17,14 +17,14 @@ SAME_SHARE, SAME = 0.02, 0.1
 BETTER, WORSE, UNCHANGED = "better", "worse", "the same"
 
 
-def keep(report: Report, requested_by: AbstractBaseUser | None = None) -> BottleneckReport:
+def keep(report: Report, requested_by: User | None = None) -> BottleneckReport:
     """Store a report; `performance.storage.trimming` forgets it."""
     return BottleneckReport.objects.create(
         created_at=report.at,
         period=report.window.name,
         limiter=report.limiter.name if report.limiter else "",
         document=report.document(),
-        requested_by=requested_by,  # type: ignore[misc]
+        requested_by=requested_by,
     )
 
 

@@ -46,8 +46,9 @@ def hub_blocking(evidence: Evidence) -> Bottleneck | None:
             Figure("Requests were held up", evidence.sum("request.lag"), "ms", "request.lag"),
         ],
         Change(
-            f"Change {place}: wait by what gevent or asyncio knows (sockets, not C libraries), and"
-            " compute in a job or a child process."
+            about.get("about")
+            or f"Change {place}: wait by what gevent or asyncio knows (sockets, not C libraries), "
+            "and compute in a job or a child process."
         ),
         f"The {worst.sum / max(total(calls), 1):.0%} of the standstill that it causes are over.",
         ("page", "processes"),

@@ -5,11 +5,11 @@ A check is a function that returns what is wrong, or nothing. Its docstring says
 
 from __future__ import annotations
 
-from performance.analysis.checks import connections, processes, servers, settings
+from performance.analysis.checks import connections, processes, servers, settings, silk
 from performance.analysis.checks.check import CHECKS, Check
 from performance.recording.rescue import rescued
 
-__all__ = ["CHECKS", "Check", "connections", "processes", "run", "servers", "settings"]
+__all__ = ["CHECKS", "Check", "connections", "processes", "run", "servers", "settings", "silk"]
 
 
 def run(role: str) -> dict[str, str]:
