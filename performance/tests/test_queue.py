@@ -34,9 +34,9 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def _empty(db):
-    forget()
     # A process of an earlier test may have counted the queue when its test was over.
     Cursor.objects.filter(name=queue.NAME).delete()
+    forget()
 
 
 @pytest.fixture
