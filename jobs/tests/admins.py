@@ -12,14 +12,18 @@ from django.test import Client as Browser
 from jobs.engine.queue import JobSpec, enqueue
 from jobs.models import Attempt, Job
 
-# A second apart, the first the newest.
+# A second apart, the first the newest. PostgreSQL makes such ids by itself from 18 on.
 MANY_JOBS = """
 INSERT INTO jobs_job (
     id, client_id, url, formats, metadata, priority, max_attempts, timeout, state, attempt, crashes,
     hold, run_at, off_peak, ready_at, created_at, started_at, finished_at, worker, error_code,
     error_message
 )
-SELECT uuidv7(make_interval(secs => -number)), %(client)s,
+SELECT
+    overlay(overlay(md5(random()::text) PLACING lpad(to_hex(
+        floor(extract(epoch FROM now()) * 1000)::bigint - 1000 * number
+    ), 12, '0') FROM 1) PLACING '7' FROM 13)::uuid,
+    %(client)s,
     'http://host-' || number %% 50 || '.example/' || number, '{html}', '{}', 1, 3, 30, %(state)s,
     CASE %(state)s WHEN 'queued' THEN 0 ELSE 1 END, 0, '', now(), false, now(), now(), now(),
     CASE %(state)s WHEN 'queued' THEN NULL ELSE now() END, 'w', %(error)s, ''

@@ -31,6 +31,12 @@ SELECT {0}.pg_stat_statements_reset(
 )
 """
 
+# Of all that the extension has, this is for superusers alone until somebody grants it.
+RIGHT = """
+SELECT has_function_privilege(pg_proc.oid, 'EXECUTE'), quote_ident(current_user) FROM pg_proc
+WHERE proname = 'pg_stat_statements_reset' AND pronamespace = to_regnamespace(%s)
+"""
+
 
 class Counted(NamedTuple):
     """How much would be forgotten."""
@@ -75,11 +81,23 @@ class ResetStatistics(Action):
 
 
 def _schema() -> str:
+    """Where the extension is. Raises Refused when there is none, or its reset is not for us."""
     found = rows(_first, FIND_EXTENSION)
     if not found:
         raise Refused(MISSING)
-    return found[0]
+    (schema,) = found
+    ((is_allowed, role),) = rows(_all, RIGHT, [schema])
+    if not is_allowed:
+        raise Refused(
+            "Only a superuser may reset them here. Have one run "
+            f"GRANT EXECUTE ON FUNCTION {schema}.pg_stat_statements_reset TO {role}."
+        )
+    return schema
 
 
 def _first(schema: str, *_: Any) -> str:
     return schema
+
+
+def _all(*columns: Any) -> tuple[Any, ...]:
+    return columns

@@ -22,9 +22,18 @@ LONGEST = "10s"
 WORTHWHILE = 0.8
 
 SIZE = "SELECT pg_table_size(to_regclass(format('%%I.%%I', %s::text, %s::text)))"
-HAS_HYPOPG = "SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'hypopg')"
+HYPOPG = """
+SELECT quote_ident(nspname) FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace
+WHERE extname = 'hypopg'
+"""
 # An index that waits for older transactions to end is not used before that.
 IS_USABLE = "SELECT NOT indcheckxmin FROM pg_index WHERE indexrelid = to_regclass(%s)"
+
+LOCK_NOT_AVAILABLE = "55P03"
+IN_USE = (
+    "{table} is being written to, and an index that is made only to be tried would hold that up. "
+    "Install hypopg, or try again when less is written."
+)
 
 How = Literal["hypothetical", "real"]
 
@@ -65,24 +74,28 @@ def trial(suggestion: Suggestion, *, run: bool = False, largest: int = LARGEST) 
     """
     before = explain(suggestion.query, run=run)
     try:
-        if rows(bool, HAS_HYPOPG)[0] and not run:
-            return Trial(before, _hypothetical(suggestion), "hypothetical")
+        schemas = rows(str, HYPOPG)
+        if schemas and not run:
+            return Trial(before, _hypothetical(suggestion, schemas[0]), "hypothetical")
         _require_small(suggestion, largest)
         return Trial(before, _real(suggestion, run=run), "real")
     except DatabaseError as error:
+        if getattr(error.__cause__, "sqlstate", "") == LOCK_NOT_AVAILABLE:
+            raise Untried(IN_USE.format(table=suggestion.table)) from error
         said = str(error).splitlines()[0]
         raise Untried(f"PostgreSQL does not make the index for a trial: {said}.") from error
 
 
-def _hypothetical(suggestion: Suggestion) -> Plan:
+def _hypothetical(suggestion: Suggestion, schema: str) -> Plan:
     """By hypopg, which tells the planner of an index that is not there."""
     try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT hypopg_create_index(%s)", [suggestion.statement])
+        # A failure ends this transaction only. What hypopg remembers belongs to the session.
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(f"SELECT {schema}.hypopg_create_index(%s)", [suggestion.statement])
         return explain(suggestion.query)
     finally:
         with connection.cursor() as cursor:
-            cursor.execute("SELECT hypopg_reset()")
+            cursor.execute(f"SELECT {schema}.hypopg_reset()")
 
 
 def _real(suggestion: Suggestion, *, run: bool) -> Plan:

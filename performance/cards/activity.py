@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.urls import reverse
 
 from performance.analysis.postgresql import activity
+from performance.analysis.postgresql.sight import hidden
 from performance.cards.shapes import Column, Content, Fact, Health, Level, Row, Table
 from performance.cards.verdicts import worst
 
@@ -56,6 +57,7 @@ class ActivityCard:
                     "Nobody does anything at the moment but for this page.",
                 )
             ],
+            note="" if scope.is_brief else hidden(),
         )  # fmt: skip
 
 

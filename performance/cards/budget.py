@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import connection
 
+from performance.analysis.postgresql.sight import OF_CLIENTS, hidden
 from performance.cards.pools import every
 from performance.cards.shapes import Column, Content, Fact, Health, Level, Row, Table
 from performance.recorders import pools
@@ -26,7 +27,7 @@ SELECT coalesce(nullif(application_name, ''), '(no name)'), count(*),
     count(*) FILTER (WHERE state LIKE 'idle in transaction%'),
     max(extract(epoch FROM clock_timestamp() - xact_start))::float8
 FROM pg_stat_activity
-WHERE backend_type = 'client backend'
+WHERE {clients}
 GROUP BY 1 ORDER BY 2 DESC, 1
 """
 COLUMNS = (
@@ -52,7 +53,7 @@ class BudgetCard:
         with connection.cursor() as cursor:
             cursor.execute(LIMITS)
             maximum, reserved = cursor.fetchone()
-            cursor.execute(SESSIONS)
+            cursor.execute(SESSIONS.format(clients=OF_CLIENTS))
             sessions = cursor.fetchall()
         usable = maximum - reserved
         present = sum(row[1] for row in sessions)
@@ -68,6 +69,7 @@ class BudgetCard:
                 Fact("Open at most", possible, level=health.level, hint="With every pool full"),
             ],
             tables=[Table("sessions", "Sessions by application", COLUMNS, rows)],
+            note="" if scope.is_brief else hidden(),
         )
 
 

