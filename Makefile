@@ -5,7 +5,7 @@ WORKERS ?= 1
 VENV := .venv
 BIN := $(VENV)/bin
 EMBEDDED := $(BIN)/python -m scraper_site.embedded
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
+PYTEST := $(BIN)/python -m pytest -n 3 --dist loadgroup
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check format lint types layers migrations deploy-check bench faults screenshots requirements clean

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
+from django.core.management import call_command
 from django.db import connection
+from django.db.backends.postgresql.operations import DatabaseOperations
+from django.test import override_settings
 
 from cachelayer.layer import cache_layer
 from tests.support import Api, Service, Tenant, make_tenant
@@ -17,8 +21,37 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
+    import pytest_django
+    from django.core.management.color import Style
+
 # What a process records would turn up in the tests of the console, which use the same database.
 UNWATCHED = {"PERFORMANCE_ENABLED": "false"}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_passwords() -> Iterator[None]:
+    """Most tests of pages log in."""
+    with override_settings(PASSWORD_HASHERS=["tests.support.QuickHasher"]):
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_emptying() -> Iterator[None]:
+    """Tests that commit leave rows in few tables: only those are emptied, not all sixty."""
+
+    def sql_flush(
+        operations: DatabaseOperations, style: Style, tables: list[str], **options: bool
+    ) -> list[str]:
+        parts = [f"SELECT '{name}' WHERE EXISTS (SELECT FROM \"{name}\")" for name in tables]
+        with connection.cursor() as cursor:
+            cursor.execute(" UNION ALL ".join(parts))
+            filled = [name for (name,) in cursor.fetchall()]
+        return whole(operations, style, filled, **options | {"allow_cascade": True})
+
+    whole = DatabaseOperations.sql_flush
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DatabaseOperations, "sql_flush", sql_flush)
+        yield
 
 
 @pytest.fixture
@@ -60,7 +93,12 @@ def start_worker(site: str, database_url: str) -> Callable[..., Service]:
             FETCH_ALLOWED_ADDRESSES=urlsplit(site).netloc,
             **UNWATCHED | environment,
         )
-        service.wait_for("ready")
+        try:
+            service.wait_for("ready")
+        except BaseException:
+            # It would take the jobs of the tests that come after.
+            service.stop(signal.SIGKILL)
+            raise
         return service
 
     return start
@@ -102,6 +140,19 @@ def web(start_web: Callable[..., AbstractContextManager[str]]) -> Iterator[str]:
     """The base URL of a web server on the test database."""
     with start_web() as base:
         yield base
+
+
+@pytest.fixture(scope="module")
+def lasting_database(
+    django_db_setup: None, django_db_blocker: pytest_django.DjangoDbBlocker
+) -> Iterator[None]:
+    """The test database for tests that share processes, which no test may empty under them.
+
+    Each has a tenant of its own; all is emptied after the module's last.
+    """
+    with django_db_blocker.unblock():
+        yield
+        call_command("flush", verbosity=0, interactive=False, reset_sequences=False)
 
 
 @pytest.fixture

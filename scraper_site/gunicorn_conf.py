@@ -60,6 +60,13 @@ def pre_fork(server: Arbiter, worker: Worker) -> None:
         server.metrics.prepare()
 
 
+def post_fork(server: Arbiter, worker: Worker) -> None:
+    """Look for no garbage in what is imported, which all stays: it is a fifth of the start."""
+    import gc
+
+    gc.disable()
+
+
 def child_exit(server: Arbiter, worker: Worker) -> None:
     """What a web process has counted outlives it; its state does not."""
     if server.metrics:
@@ -95,7 +102,7 @@ def worker_exit(server: Arbiter, worker: Worker) -> None:
 
 
 def freeze() -> None:
-    """Load what the first requests would, and let no collection look at it again.
+    """Load what the first requests would, let no collection look at it again, and begin with them.
 
     A full collection of everything that was imported stops every greenlet for 40 to 130 ms.
     """
@@ -107,3 +114,4 @@ def freeze() -> None:
     _ = get_resolver().url_patterns
     gc.collect()
     gc.freeze()
+    gc.enable()

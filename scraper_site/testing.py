@@ -31,6 +31,8 @@ def set_environment(environ: MutableMapping[str, str]) -> Path | None:
     environ.setdefault("HTTPS", "false")
     environ.setdefault("PROCESS_ROLE", "test")
     environ.setdefault("METRICS_PORT", "0")
+    # A run starts some two hundred processes: the first compiles, for all of them.
+    environ.pop("PYTHONDONTWRITEBYTECODE", None)
     worker = environ.get("PYTEST_XDIST_WORKER", "")
     if worker:
         number = int(worker.removeprefix("gw")) + 1

@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import pytest
 import requests
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.contrib.auth.models import User
 
 from cachelayer.tests.servers import until
@@ -27,6 +28,12 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 START_DEADLINE = 30
+
+
+class QuickHasher(PBKDF2PasswordHasher):
+    """The service's own way with passwords, without what makes it slow."""
+
+    iterations = 1
 
 
 @dataclass
@@ -110,8 +117,10 @@ class Api:
     tenant: Tenant
 
     def request(self, method: str, path: str, **arguments: Any) -> requests.Response:
-        """An authenticated request."""
-        headers = {**self.tenant.headers, **arguments.pop("headers", {})}
+        """An authenticated request, whose connection ends with the answer: a server that is told
+        to stop waits for those that stay.
+        """
+        headers = {"Connection": "close", **self.tenant.headers, **arguments.pop("headers", {})}
         return requests.request(
             method, f"{self.base}{path}", headers=headers, timeout=60, **arguments
         )

@@ -15,12 +15,14 @@ from scraper_site.embedded import Engines
 from scraper_site.supervisor import Supervisor
 from tests.support import ROOT, Service
 
-pytestmark = pytest.mark.xdist_group("service")
+pytestmark = pytest.mark.xdist_group("lost engines")
 
 SUBMIT = """
 from django.contrib.auth.models import User
+from django.core.management import call_command
 from jobs.engine.queue import JobSpec
 from jobs.services import create_client, submit_job
+call_command("migrate", verbosity=0)
 client = create_client(owner=User.objects.create(username="u"), name="c")
 spec = JobSpec(url="{url}", formats=("html",), max_attempts=1, timeout=30)
 submit_job(client=client, spec=spec)
@@ -41,8 +43,10 @@ def engines(tmp_path_factory, monkeypatch):
         supervisor.stop()
 
 
-def manage(*arguments):
-    subprocess.run([sys.executable, "manage.py", *arguments], cwd=ROOT, check=True)
+def submit(url):
+    """Have a migrated database, and the job in it."""
+    code = ["shell", "--verbosity", "0", "-c", SUBMIT.format(url=url)]
+    subprocess.run([sys.executable, "manage.py", *code], cwd=ROOT, check=True)
 
 
 def kill_postgresql(engines):
@@ -52,8 +56,7 @@ def kill_postgresql(engines):
 
 def test_a_worker_stops_in_time_though_its_results_cannot_be_stored(engines, site):
     _, supervisor = engines
-    manage("migrate", "--verbosity", "0")
-    manage("shell", "--verbosity", "0", "-c", SUBMIT.format(url=f"{site}/catalogue/page-1?delay=1"))
+    submit(f"{site}/catalogue/page-1?delay=1")
     worker = Service(
         ["manage.py", "runworker"],
         FETCH_ALLOWED_ADDRESSES=urlsplit(site).netloc,
@@ -70,8 +73,7 @@ def test_a_worker_stops_in_time_though_its_results_cannot_be_stored(engines, sit
 def test_a_scrape_that_runs_while_postgresql_restarts_is_not_run_again(engines, site):
     """Its only attempt: were the scrape given up with the connection, the job would fail."""
     engine, supervisor = engines
-    manage("migrate", "--verbosity", "0")
-    manage("shell", "--verbosity", "0", "-c", SUBMIT.format(url=f"{site}/catalogue/page-1?delay=2"))
+    submit(f"{site}/catalogue/page-1?delay=2")
     worker = Service(
         ["manage.py", "runworker"],
         FETCH_ALLOWED_ADDRESSES=urlsplit(site).netloc,

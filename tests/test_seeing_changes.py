@@ -12,7 +12,7 @@ from cachelayer.tests.servers import ValkeyProcess, until
 from jobs.models import Job
 from tests.support import Api, make_tenant
 
-pytestmark = [pytest.mark.xdist_group("service"), pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.xdist_group("lost engines"), pytest.mark.django_db(transaction=True)]
 
 # The service's settings with one difference: a changing status is remembered for five minutes
 # instead of a second, so that a server that shows a change has been told of it.

@@ -40,10 +40,17 @@ SLOTS = 16_384
 SERVICE = "mymaster"
 
 
-def until(condition: Callable[[], Any], what: str = "", seconds: float = START_DEADLINE) -> Any:
+def until(
+    condition: Callable[[], Any],
+    what: str = "",
+    seconds: float = START_DEADLINE,
+    *,
+    every: float = 0.02,
+) -> Any:
     """The condition's first true value; AssertionError when the deadline passes without one.
 
-    A server that does not answer (yet) counts as false.
+    A server that does not answer (yet) counts as false. What costs the asked much is asked less
+    often: `every` is in seconds.
     """
     deadline = time.monotonic() + seconds
     trouble: Exception | None = None
@@ -55,7 +62,7 @@ def until(condition: Callable[[], Any], what: str = "", seconds: float = START_D
             trouble = error
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds} s: {what or condition}") from trouble
-        time.sleep(0.02)
+        time.sleep(every)
 
 
 async def until_async(condition: Callable[[], Awaitable[Any]], seconds: float) -> None:

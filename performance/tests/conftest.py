@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 WATCHED = {"PERFORMANCE_ENABLED": "true"}
 
 
+@pytest.fixture(autouse=True)
+def _everything_is_looked_at() -> None:
+    """Whatever the tests before have cost."""
+    governor.rate = 1.0
+
+
 @pytest.fixture(scope="session")
 def start_worker(start_worker: Callable[..., Service]) -> Callable[..., Service]:
     """Starts worker processes that are watched."""
@@ -37,9 +43,3 @@ def web(start_web: Callable[..., AbstractContextManager[str]]) -> Iterator[str]:
     """The base URL of a watched web server, which is gone after the test."""
     with start_web() as base:
         yield base
-
-
-@pytest.fixture(autouse=True)
-def _looks_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test looks at less because another was slow to watch."""
-    monkeypatch.setattr(governor, "rate", 1.0)

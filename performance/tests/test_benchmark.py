@@ -76,7 +76,7 @@ def test_an_unknown_benchmark_is_refused_with_the_known_ones():
     assert "throughput" in done.stderr
 
 
-@pytest.mark.xdist_group("service")
+@pytest.mark.xdist_group("benchmarks")
 def test_throughput_counts_every_job_once(tmp_path):
     """The speed of so few jobs means nothing; what is counted does."""
     report = tmp_path / "report.json"

@@ -53,7 +53,7 @@ def test_the_rows_are_of_the_kinds_asked_for():
     assert kept() == before
 
 
-@pytest.mark.xdist_group("service")
+@pytest.mark.xdist_group("benchmarks")
 def test_backlog_leaves_no_single_job_waiting_behind_it(tmp_path):
     sizes = ["--queued", "6000", "--finished", "500", "--jobs", "200"]
     turns = ["--rounds", "1", "--claimers", "2"]
@@ -62,7 +62,7 @@ def test_backlog_leaves_no_single_job_waiting_behind_it(tmp_path):
     assert rows["another client's single job: claims until its own"] == 1
 
 
-@pytest.mark.xdist_group("service")
+@pytest.mark.xdist_group("benchmarks")
 def test_concurrency_counts_every_job_once(tmp_path):
     few = ["--jobs", "40", "--concurrency", "20"]
     rows = rows_of(tmp_path / "report.json", "concurrency", *few)

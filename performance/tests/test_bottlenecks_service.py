@@ -11,7 +11,7 @@ from performance.storage.digest import Digest
 from performance.storage.reading import values
 from tests.support import Api
 
-pytestmark = [pytest.mark.xdist_group("service"), pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.xdist_group("watched service"), pytest.mark.django_db(transaction=True)]
 
 CALLERS = 8
 

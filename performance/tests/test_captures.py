@@ -100,7 +100,7 @@ def look_at(user, role, kind):
     return unpack(bytes(capture.stacks))
 
 
-@pytest.mark.xdist_group("service")
+@pytest.mark.xdist_group("watched service")
 @pytest.mark.django_db(transaction=True)
 def test_a_web_process_shows_what_it_does_and_goes_on_answering(start_web, admin):
     with start_web(**SITE) as base:
@@ -117,7 +117,7 @@ def test_a_web_process_shows_what_it_does_and_goes_on_answering(start_web, admin
         assert requests.get(f"{base}/asking", timeout=30).text == instance_of("web").split("/")[1]
 
 
-@pytest.mark.xdist_group("service")
+@pytest.mark.xdist_group("watched service")
 @pytest.mark.django_db(transaction=True)
 def test_who_allocates_memory_is_shown_by_line(database_url, admin):
     process = Service(["-m", "performance.tests.profiled_process"], DATABASE_URL=database_url)
@@ -130,7 +130,7 @@ def test_who_allocates_memory_is_shown_by_line(database_url, admin):
         process.stop()
 
 
-@pytest.mark.xdist_group("service")
+@pytest.mark.xdist_group("watched service")
 @pytest.mark.django_db(transaction=True)
 def test_a_worker_survives_every_look_into_it(start_worker, admin):
     worker = start_worker()
@@ -142,7 +142,7 @@ def test_a_worker_survives_every_look_into_it(start_worker, admin):
         assert worker.stop() == 0
 
 
-@pytest.mark.xdist_group("service")
+@pytest.mark.xdist_group("watched service")
 @pytest.mark.django_db(transaction=True)
 def test_a_process_that_dies_meanwhile_leaves_the_capture_failed(start_worker, admin):
     worker = start_worker()

@@ -1,125 +1,54 @@
 """Metrics as Prometheus gets them: of two web processes as one, and of a worker."""
 
-import shutil
 import signal
-import socket
 from collections import Counter
-from contextlib import closing, contextmanager
 from functools import partial
-from pathlib import Path
-from typing import NamedTuple
 
 import psutil
 import pytest
-import requests
-from prometheus_client.parser import text_string_to_metric_families
 
-from cachelayer.tests.servers import HOST, free_ports, until
+from cachelayer.tests.servers import until
 from performance.metrics.catalogue import BY_ROLE, MOST_SERIES
 from performance.storage.reading import values
-from tests.support import Api, Service
+from performance.tests.metered import LISTING, Scraped, listings, metrics_port, telling, until_told
+from tests.support import Api, make_tenant
 
-pytestmark = [pytest.mark.xdist_group("service"), pytest.mark.django_db(transaction=True)]
-
-LISTING = {"method": "GET", "route": "/api/v1/jobs", "status": "2xx"}
-
-
-class Servers(NamedTuple):
-    """A web server with two processes, and its address."""
-
-    service: Service
-    base: str
-
-    @property
-    def processes(self):
-        return [child.pid for child in psutil.Process(self.service.process.pid).children()]
-
-    def ask(self, tenant, number):
-        """Requests on connections of their own, so that both processes get some."""
-        api = Api(self.base, tenant)
-        for _ in range(number):
-            assert api.get("/api/v1/jobs").status_code == 200
+pytestmark = pytest.mark.xdist_group("watched service")
 
 
-class Scraped:
-    """What was told at an address."""
-
-    def __init__(self, port):
-        answer = requests.get(f"http://{HOST}:{port}/metrics", timeout=10)
-        self.families = {one.name: one for one in text_string_to_metric_families(answer.text)}
-
-    def value(self, name, **labels):
-        return next(
-            (
-                sample.value
-                for family in self.families.values()
-                for sample in family.samples
-                if sample.name == name and sample.labels == labels
-            ),
-            None,
-        )
-
-
-@pytest.fixture
-def start_servers(database_url):
-    @contextmanager
-    def start(port, **environment):
-        service = Service(
-            ["-m", "gunicorn", "-c", "python:scraper_site.gunicorn_conf", "--bind", f"{HOST}:0"],
-            DATABASE_URL=database_url,
-            DB_POOL_SIZE="2",
-            WEB_CONCURRENCY="2",
-            METRICS_PORT=str(port),
-            **environment,
-        )
-        try:
-            yield Servers(service, service.wait_for(r"Listening at: (\S+)").group(1))
-        finally:
-            service.stop()
-
-    return start
-
-
-@pytest.fixture
+@pytest.fixture(scope="module")
 def port():
-    """One after which there is room for workers."""
+    return metrics_port()
 
-    def found():
-        for candidate in free_ports(20):
-            with closing(socket.socket()) as probe:
-                if candidate < 65_000 and probe.connect_ex((HOST, candidate + 1)):
-                    return candidate
-        return None
 
-    return until(found, "two free ports in a row")
+@pytest.fixture(scope="module")
+def servers(lasting_database, database_url, port):
+    """One web server for all of them: what was counted before stays."""
+    with telling(database_url, port) as servers:
+        yield servers
 
 
 @pytest.fixture
-def servers(start_servers, port):
-    with start_servers(port) as servers:
-        servers.service.wait_for("metrics at")
-        until(lambda: Scraped(port).value("service_processes", role="web") == 2, "both tell")
-        yield servers
+def committed_tenant(lasting_database):
+    """A tenant that the servers see."""
+    return make_tenant()
 
 
 def are_others(servers, before):
     return servers.processes and not set(before) & set(servers.processes)
 
 
-def listings(port):
-    return Scraped(port).value("http_requests_total", **LISTING) or 0
-
-
 def test_the_requests_of_two_processes_add_up(servers, port, committed_tenant):
+    before = listings(port)
     servers.ask(committed_tenant, 40)
-    until(lambda: listings(port) == 40, "all are counted")
-    until(
+    until_told(lambda: listings(port) == before + 40, "all are counted")
+    until_told(
         lambda: Scraped(port).value("db_connections_created_total", pool="default") >= 2,
         "both have opened their pools",
     )
     told = Scraped(port)
     route = {key: LISTING[key] for key in ("method", "route")}
-    assert told.value("http_request_duration_seconds_count", **route) == 40
+    assert told.value("http_request_duration_seconds_count", **route) == before + 40
     assert told.value("http_requests_per_second") > 0
     assert told.value("memory_usage_bytes") > told.value("memory_usage_largest_process_bytes") > 0
     hits = told.families["cache_hits"].samples
@@ -129,8 +58,9 @@ def test_the_requests_of_two_processes_add_up(servers, port, committed_tenant):
 def test_what_a_killed_process_has_counted_stays_and_its_state_goes(
     servers, port, committed_tenant
 ):
+    before = listings(port)
     servers.ask(committed_tenant, 30)
-    until(lambda: listings(port) == 30, "all are counted")
+    until_told(lambda: listings(port) == before + 30, "all are counted")
     psutil.Process(servers.processes[0]).send_signal(signal.SIGKILL)
     seen = set()
 
@@ -140,26 +70,18 @@ def test_what_a_killed_process_has_counted_stays_and_its_state_goes(
         return told.value("service_processes", role="web")
 
     until(lambda: live_processes() == 1, "its state has gone")
-    until(lambda: live_processes() == 2, "another has taken its place")
-    assert seen == {30}
-
-
-def test_a_process_starts_although_somebody_has_removed_the_files(servers, port):
-    left, doomed = map(psutil.Process, servers.processes)
-    (directory,) = {Path(file.path).parent for file in left.open_files() if ".db" in file.path}
-    shutil.rmtree(directory)
-    doomed.send_signal(signal.SIGKILL)
-    until(lambda: Scraped(port).value("service_processes", role="web") == 1, "the new one tells")
-    assert left.pid in servers.processes
+    until_told(lambda: live_processes() == 2, "another has taken its place")
+    assert seen == {before + 30}
 
 
 def test_what_a_process_has_seen_last_is_told_as_it_ends(servers, port, committed_tenant):
-    for number in range(1, 4):
+    told = listings(port)
+    for number in range(1, 3):
         servers.ask(committed_tenant, 10)
         before = servers.processes
         servers.service.process.send_signal(signal.SIGHUP)
         until(partial(are_others, servers, before), "both are replaced")
-        assert listings(port) == 10 * number
+        assert listings(port) == told + 10 * number
 
 
 def test_every_promised_metric_has_its_help_and_few_series(servers, port, start_worker):
@@ -193,7 +115,7 @@ def test_a_worker_tells_what_became_of_jobs(servers, port, start_worker, committ
         told = Scraped(metrics)
         return told.value("job_attempts_total", outcome="failed") == 1 and told
 
-    told = until(are_told, "both are counted")
+    told = until_told(are_told, "both are counted")
     assert told.value("job_attempts_total", outcome="succeeded") == 1
     assert told.value("job_errors_total", code="http_4xx") == 1
     assert told.value("job_queued_seconds_count") == 2
@@ -205,44 +127,3 @@ def test_a_worker_tells_what_became_of_jobs(servers, port, start_worker, committ
         "the console knows where its metrics are",
     )
     assert worker.stop() == 0
-
-
-def test_the_queue_is_the_fleets(servers, port, committed_tenant, site):
-    for _ in range(3):
-        Api(servers.base, committed_tenant).submit(f"{site}/hang")
-    until(lambda: Scraped(port).value("job_queue_size", state="ready") == 3, "jobs are counted")
-    told = Scraped(port)
-    assert told.value("job_queue_size", state="running") == 0
-    assert told.value("job_queue_oldest_seconds") > 0
-
-
-def test_without_valkey_an_autoscaler_is_told_all_the_same(start_servers, port, committed_tenant):
-    with start_servers(port, REDIS_URL="redis://127.0.0.1:1/0") as servers:
-        servers.service.wait_for("metrics at")
-        servers.ask(committed_tenant, 5)
-        until(lambda: listings(port) == 5, "requests are counted")
-        Api(servers.base, committed_tenant).submit("http://example.com/")
-        until(lambda: Scraped(port).value("job_queue_size", state="ready") == 1, "so are jobs")
-        until(
-            lambda: Scraped(port).value("observer_dropped_messages_total"), "messages are dropped"
-        )
-        told = Scraped(port)
-        assert told.value("http_requests_per_second") > 0
-        assert told.value("cache_breaker_open") == 2
-
-
-def test_a_taken_port_stops_no_worker(start_worker, port):
-    with closing(socket.create_server((HOST, port + 1))):
-        worker = start_worker(METRICS_PORT=str(port))
-        found = int(worker.wait_for(r"metrics at http://[\d.]+:(\d+)").group(1))
-        assert found > port + 1
-        assert worker.stop() == 0
-
-
-def test_a_server_whose_port_is_taken_serves_and_takes_it_when_it_is_free(start_servers, port):
-    with closing(socket.create_server((HOST, port))) as taken, start_servers(port) as servers:
-        servers.service.wait_for(f"no metrics yet: port {port} is taken")
-        assert requests.get(f"{servers.base}/health/live", timeout=10).status_code == 200
-        taken.close()
-        servers.service.wait_for("metrics at")
-        until(lambda: Scraped(port).value("service_processes", role="web") == 2, "both tell")

@@ -278,7 +278,7 @@ def test_old_requests_are_removed_by_us(client, sampler, ask):
     assert not SQLQuery.objects.exists()
 
 
-@pytest.mark.xdist_group("service")
+@pytest.mark.xdist_group("watched service")
 @pytest.mark.django_db(transaction=True)
 def test_a_capture_ends_after_so_many_requests_in_two_processes(start_web, ask):
     settings_of = {"DJANGO_SETTINGS_MODULE": "performance.tests.profiled_settings"}
