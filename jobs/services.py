@@ -16,6 +16,7 @@ from jobs.engine.off_peak import next_off_peak
 from jobs.engine.queue import JobSpec, enqueue
 from jobs.keys import ParsedKey, parse_key
 from jobs.models import QUEUE, ApiKey, Batch, Client, Job, Pause, Priority, Scope
+from jobs.signals import client_waited
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -168,7 +169,9 @@ def wait_until_terminal(*, client: Client, job_id: UUID, seconds: float) -> Job:
             if job.is_terminal or remaining <= 0:
                 break
             connection.close()
+            began = time.monotonic()
             ended.wait(remaining)
+            client_waited.send(Job, seconds=time.monotonic() - began)
     return job
 
 

@@ -17,6 +17,9 @@ worker_started = Signal()
 # It claims nothing more and has committed what it had: `worker`.
 worker_stopped = Signal()
 
+# A request has waited for `seconds` because its client wants to hear when a job ends.
+client_waited = Signal()
+
 # An attempt has ended, and that is stored: `claim` (Claim), `outcome` (Outcome), None when it was
 # abandoned or came too late. Up to a thousand a second: a receiver has microseconds.
 attempt_ended = Signal(use_caching=True)

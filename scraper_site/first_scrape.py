@@ -45,6 +45,10 @@ class FirstScrapeError(Exception):
     """The first scrape brought no result; the message says why."""
 
 
+class StillWaiting(FirstScrapeError):
+    """It has not ended yet: other jobs are before it."""
+
+
 @dataclass(frozen=True)
 class FirstScrape:
     """What the service extracted from a page, and what the site itself says is on it."""
@@ -75,7 +79,7 @@ class FirstScrape:
 
 
 def run_first_scrape(credentials: Credentials) -> FirstScrape:
-    """Submit the job, wait for it, read its result. Raises FirstScrapeError."""
+    """Submit the job, wait for it, read its result. Raises FirstScrapeError, StillWaiting."""
     api = urljoin(credentials.url, "/api/v1/jobs")
     target = urljoin(credentials.site_url, PAGE)
     body = {"url": target, "extract": EXTRACT, "formats": ["data"]}
@@ -83,8 +87,9 @@ def run_first_scrape(credentials: Credentials) -> FirstScrape:
     deadline = time.monotonic() + DEADLINE
     while job["status"] not in {"succeeded", "failed", "cancelled"}:
         if time.monotonic() > deadline:
-            raise FirstScrapeError(
-                f"The first scrape is still {job['status']} after {DEADLINE:g} s."
+            raise StillWaiting(
+                f"The first scrape is still {job['status']} after {DEADLINE:g} s:"
+                f" see what it waits for at {urljoin(api, job['links']['self'])}/timeline."
             )
         link = urljoin(api, job["links"]["self"])
         job = fetch_json(f"{link}?wait={WAIT}", key=credentials.api_key)

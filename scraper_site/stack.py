@@ -25,6 +25,7 @@ from scraper_site.first_scrape import (
     DEADLINE,
     FirstScrape,
     FirstScrapeError,
+    StillWaiting,
     answers,
     run_first_scrape,
 )
@@ -106,7 +107,7 @@ class Stack:
         self._show(scrape, credentials)
         if not self._options.once:
             self._supervisor.run()
-        return scrape.is_right
+        return scrape is not None and scrape.is_right
 
     def _credentials(self) -> Credentials:
         known = Credentials.load(self._data_dir)
@@ -169,26 +170,36 @@ class Stack:
             "PYTHONUNBUFFERED": "1",
         }
 
-    def _scrape(self, credentials: Credentials) -> FirstScrape:
-        """The first scrape, while the children are watched."""
+    def _scrape(self, credentials: Credentials) -> FirstScrape | None:
+        """The first scrape, while the children are watched.
+
+        None when it waits behind what an earlier run has left: the service is there all the same.
+        """
         self._say("submitting the first scrape")
         future = in_background(lambda: run_first_scrape(credentials))
         self._supervisor.wait_until(future.done, 2 * DEADLINE)
-        return future.result(timeout=0)
+        try:
+            return future.result(timeout=0)
+        except StillWaiting as waiting:
+            if self._options.once:
+                raise
+            self._say(str(waiting))
+            return None
 
     def _say(self, text: str) -> None:
         self._output.line("up", text)
 
-    def _show(self, scrape: FirstScrape, credentials: Credentials) -> None:
+    def _show(self, scrape: FirstScrape | None, credentials: Credentials) -> None:
         console = Console(
             width=None if sys.stdout.isatty() else TABLE_WIDTH,
             color_system="auto" if self._output.coloured else None,
             highlight=False,
         )
         with console.capture() as shown:
-            console.print(scrape.table())
-            if not scrape.is_right:
-                console.print("These are not the records that the practice site serves.")
+            if scrape is not None:
+                console.print(scrape.table())
+                if not scrape.is_right:
+                    console.print("These are not the records that the practice site serves.")
             # Wrapped by the terminal, if at all: a key or a command must stay copyable.
             console.print(summary(credentials, self._metrics_port), soft_wrap=True, markup=False)
         self._output.block(f"\n{shown.get()}\n")

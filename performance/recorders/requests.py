@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from jobs.signals import client_waited
 from performance.recording.process import buffer
+from performance.recording.watch import current
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
@@ -18,6 +20,18 @@ METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 PARTS = ("pool", "database", "cache", "render", "cpu", "lag")
 # Shorter ones are no evidence of anything.
 EVIDENCE_FROM = 20.0
+
+
+def connect() -> None:
+    """Hear of waiting that clients want: it is no slowness."""
+    client_waited.connect(waited, dispatch_uid="performance.requests")
+
+
+def waited(seconds: float, **_: object) -> None:
+    """Receives `client_waited`."""
+    watch = current.get()
+    if watch is not None:
+        watch.asked += seconds * 1000
 
 
 def view_of(request: HttpRequest) -> str:

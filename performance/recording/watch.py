@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 class Watch:
     """Milliseconds by what they were spent on; it stands for `weight` of its like.
 
+    What the client has `asked` to wait is none of them.
     With a weight of 0 the request is counted, but nobody looks at what it does.
     Whoever watches one thing in detail keeps its notes in `notes`, by its own name.
     """
@@ -22,6 +23,7 @@ class Watch:
     weight: float = 1.0
     request: HttpRequest | None = None
     started: float = field(default_factory=perf_counter)
+    asked: float = 0.0
     pool: float = 0.0
     database: float = 0.0
     cache: float = 0.0
@@ -33,8 +35,8 @@ class Watch:
 
     @property
     def elapsed(self) -> float:
-        """Milliseconds since it began."""
-        return (perf_counter() - self.started) * 1000
+        """Milliseconds since it began, less what was asked for."""
+        return (perf_counter() - self.started) * 1000 - self.asked
 
 
 current: ContextVar[Watch | None] = ContextVar("watch", default=None)

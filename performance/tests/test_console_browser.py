@@ -168,7 +168,7 @@ def details(fleet):
         return [
             f"alert/{Alert.objects.get(state='firing').pk}/",
             f"captures/{capture.pk}/",
-            f"captures/finding/{Finding.objects.filter(kind='n_plus_one').earliest('pk').pk}/",
+            f"captures/finding/{Finding.objects.values_list('pk', flat=True)[0]}/",
             f"reports/{report.pk}/",
             f"reports/compared/?before={report.pk - 1}&after={report.pk}",
             "plan/query/detail/",
@@ -178,7 +178,8 @@ def details(fleet):
             "actions/pause/?preview=1",
         ]
 
-    return committed(make)
+    yield committed(make)
+    committed(lambda: Capture.objects.all().delete())
 
 
 def test_what_a_row_leads_to_reads_well_too(opened, details, console):

@@ -276,7 +276,7 @@ def test_the_memory_card_turns_red_before_the_limit():
     content = MemoryCard().content(Scope())
     assert content.health
     assert content.health.level == Level.RED
-    assert "95%" in content.health.reason
+    assert "95 %" in content.health.reason
     row = content.tables[0].rows[0].cells
     assert (row["instance"], row["role"], row["used"]) == ("web/1", "web", 95)
     assert content.tables[1].rows[2].cells["max"] == 60

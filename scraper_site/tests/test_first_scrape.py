@@ -1,11 +1,25 @@
 from __future__ import annotations
 
 import io
+from typing import TYPE_CHECKING
 
 import pytest
 from rich.console import Console
 
-from scraper_site.first_scrape import FIELDS, FirstScrape, FirstScrapeError, answers, fetch_json
+from scraper_site import first_scrape
+from scraper_site.credentials import Credentials
+from scraper_site.first_scrape import (
+    FIELDS,
+    FirstScrape,
+    FirstScrapeError,
+    StillWaiting,
+    answers,
+    fetch_json,
+    run_first_scrape,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PAGE = "http://127.0.0.1:8801/catalogue/page-1"
 NOBODY = "http://127.0.0.1:1/"
@@ -54,3 +68,14 @@ def test_an_address_where_nobody_listens_does_not_answer() -> None:
 def test_an_api_that_does_not_answer_is_named() -> None:
     with pytest.raises(FirstScrapeError, match=NOBODY):
         fetch_json(NOBODY)
+
+
+def test_a_first_scrape_behind_many_jobs_is_told_as_waiting(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    job = {"status": "queued", "links": {"self": "/api/v1/jobs/1"}}
+    monkeypatch.setattr(first_scrape, "fetch_json", lambda *_, **__: job)
+    monkeypatch.setattr(first_scrape, "DEADLINE", -1.0)
+    credentials = Credentials.load_or_create(tmp_path, url=NOBODY, site_url=NOBODY)
+    with pytest.raises(StillWaiting, match=r"still queued.*/api/v1/jobs/1/timeline"):
+        run_first_scrape(credentials)
