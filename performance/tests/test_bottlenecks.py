@@ -208,7 +208,7 @@ def test_one_process_of_the_fleet_looks_at_a_time():
         assert not BottleneckReport.objects.exists()
         # A session that was closed has its locks for a moment longer.
         with other.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_unlock_all()")
+            cursor.execute("SELECT pg_advisory_unlock(hashtext('performance.bottlenecks'))")
     finally:
         other.close()
     BottlenecksSampler().sample()
