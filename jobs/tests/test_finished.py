@@ -12,6 +12,8 @@ def test_a_notification_names_the_jobs_that_have_ended():
     assert named(",".join(map(str, jobs))) == jobs
 
 
-@pytest.mark.parametrize("payload", ["", "nonsense", "019aa000-0000-7000-8000-000000000000,nonsense"])
+@pytest.mark.parametrize(
+    "payload", ["", "nonsense", "019aa000-0000-7000-8000-000000000000,nonsense"]
+)
 def test_a_notification_of_somebody_else_names_none(payload):
     assert named(payload) == []
