@@ -54,6 +54,15 @@ def _quick_emptying() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def _nobody_is_left() -> Iterator[None]:
+    """What a test has started and, as it failed, not stopped would work for those after it."""
+    before = set(Service.running)
+    yield
+    for service in Service.running - before:
+        service.stop(signal.SIGKILL)
+
+
 @pytest.fixture
 def tenant(db: None) -> Tenant:
     """A tenant in the test's transaction."""
@@ -93,12 +102,7 @@ def start_worker(site: str, database_url: str) -> Callable[..., Service]:
             FETCH_ALLOWED_ADDRESSES=urlsplit(site).netloc,
             **UNWATCHED | environment,
         )
-        try:
-            service.wait_for("ready")
-        except BaseException:
-            # It would take the jobs of the tests that come after.
-            service.stop(signal.SIGKILL)
-            raise
+        service.wait_for("ready")
         return service
 
     return start

@@ -10,7 +10,7 @@ import sys
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import uuid4
 
 import pytest
@@ -58,7 +58,9 @@ def make_tenant() -> Tenant:
 
 
 class Service:
-    """A process of the service that a test can read, signal and stop."""
+    """A process of the service that a test can read, signal and stop; `running` are all of them."""
+
+    running: ClassVar[set[Service]] = set()
 
     def __init__(self, argv: list[str], **environment: str) -> None:
         # On the leash, so that a test run that is killed leaves no process behind.
@@ -71,6 +73,7 @@ class Service:
             stderr=subprocess.STDOUT,
             text=True,
         )
+        self.running.add(self)
         self.lines: list[str] = []
         self._changed = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -103,6 +106,7 @@ class Service:
         if self.process.poll() is None:
             self.process.send_signal(signum)
         code = self.process.wait(timeout=seconds)
+        self.running.discard(self)
         self._reader.join(timeout=5)
         assert self.process.stdout is not None
         self.process.stdout.close()

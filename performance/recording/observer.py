@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 TELL_EVERY = 1.0
-# Seconds.
+# Seconds: of those that look seldom, and until their first turn at most.
 SELDOM = 15.0
+FIRST_AT_MOST = 10.0
 
 
 class Sampler(Protocol):
@@ -50,7 +51,8 @@ class Turn:
     @classmethod
     def of(cls, sampler: Sampler, now: float) -> Turn:
         """Its first. Who looks seldom waits a while: a process has most to do when it starts."""
-        return cls(sampler, now + sampler.every / 4 if sampler.every >= SELDOM else now)
+        is_seldom = sampler.every >= SELDOM
+        return cls(sampler, now + min(sampler.every / 4, FIRST_AT_MOST) * is_seldom)
 
     def take(self, now: float) -> None:
         """Sample, if it is time."""

@@ -121,7 +121,11 @@ def test_a_worker_tells_what_became_of_jobs(servers, port, start_worker, committ
     assert told.value("job_queued_seconds_count") == 2
     assert told.value("fetch_duration_seconds_count") == 2
     assert told.value("worker_concurrency") == 20
-    assert told.value("django_migrations_unapplied_total", connection="default") == 0
+    unapplied = "django_migrations_unapplied_total"
+    until_told(
+        lambda: Scraped(metrics).value(unapplied, connection="default") == 0,
+        "migrations are counted",
+    )
     until(
         lambda: metrics in [one.get("metrics_port") for one in values("process").values()],
         "the console knows where its metrics are",
