@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import shutil
 import signal
 import socket
@@ -76,12 +77,18 @@ async def until_async(condition: Callable[[], Awaitable[Any]], seconds: float) -
 
 
 def free_ports(number: int) -> list[int]:
-    """Loopback ports that nobody listens on."""
+    """Loopback ports that nobody listens on, and that no connection is given before somebody does.
+
+    Systems give connections ports from 32768 on (Linux) or 49152 on.
+    """
+    found: list[int] = []
     with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
-        for one in sockets:
-            one.bind((HOST, 0))
-        return [int(one.getsockname()[1]) for one in sockets]
+        while len(found) < number:
+            one, port = stack.enter_context(socket.socket()), random.randrange(10_000, 32_000)
+            with suppress(OSError):
+                one.bind((HOST, port))
+                found.append(port)
+    return found
 
 
 def binary() -> Path:
