@@ -127,7 +127,7 @@ def test_what_robots_txt_disallows_is_not_fetched_unless_the_client_may(api, sit
 
 
 def test_a_page_that_is_too_much_for_the_parser_fails_alone(api, site):
-    poison = api.submit(f"{site}/deep/100000", formats=["text"], timeout=4)
+    poison = api.submit(f"{site}/deep/100000", formats=["text"])
     neighbour = api.submit(f"{site}/catalogue/page-1", formats=["text"])
     assert api.finished(neighbour)["status"] == "succeeded"
     assert api.finished(poison)["error"]["code"] == "parser_failed"

@@ -76,7 +76,7 @@ def test_what_a_killed_process_has_counted_stays_and_its_state_goes(
 
 def test_what_a_process_has_seen_last_is_told_as_it_ends(servers, port, committed_tenant):
     told = listings(port)
-    for number in range(1, 3):
+    for number in range(1, 4):
         servers.ask(committed_tenant, 10)
         before = servers.processes
         servers.service.process.send_signal(signal.SIGHUP)

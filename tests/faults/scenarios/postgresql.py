@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     from tests.faults.rig import Rig
 
 RECOVERED = 30.0
-# The rig's limits on a statement and on connecting together, several times over: bounded is what it
-# has to be, on however slow a machine.
-LONGEST_WAIT = 15.0
+LONGEST_WAIT = 6.0
 CLIENTS = 2
 
 
