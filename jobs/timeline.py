@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 # In the order in which they happen; in milliseconds on every attempt that got so far.
 PHASES = (
-    *("slot", "robots", "wait", "dns", "connect", "tls", "first_byte", "download", "parse"),
-    "commit",
+    *("slot", "robots", "wait", "dns", "connect", "tls", "first_byte", "download"),
+    *("turn", "parse", "commit"),
 )
 
 # Milliseconds; what is shorter is the way from one statement to the next.

@@ -142,4 +142,4 @@ def test_a_timeline_tells_where_the_time_of_a_scrape_went(api, site):
     ]
     phases = events[2]["phases"]
     assert phases["first_byte"] >= 50
-    assert {"slot", "robots", "download", "parse", "commit"} <= phases.keys()
+    assert {"slot", "robots", "download", "turn", "parse", "commit"} <= phases.keys()

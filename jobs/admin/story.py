@@ -24,6 +24,7 @@ EXPLANATIONS = {
     "tls": "setting up TLS",
     "first_byte": "waiting for the first byte",
     "download": "downloading",
+    "turn": "waiting for the worker's processor",
     "parse": "extracting",
     "commit": "storing the result",
 }

@@ -85,8 +85,8 @@ class TimelineEvent(BaseModel):
     milliseconds: float | None = None
     phases: dict[str, float] | None = Field(
         default=None,
-        description="Milliseconds of slot, robots, dns, connect, tls, first_byte, download, parse "
-        "and commit, as far as the attempt got to them.",
+        description="Milliseconds of slot, robots, dns, connect, tls, first_byte, download, turn, "
+        "parse and commit, as far as the attempt got to them.",
     )
     error: JobError | None = None
 

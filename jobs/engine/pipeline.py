@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from jobs.engine.batcher import Content, Outcome, ResultBatcher
 from jobs.engine.phases import Phases
+from jobs.engine.turns import Turns
 from jobs.errors import ScrapeError
 from jobs.extraction.reading import Document, read_document
 from jobs.extraction.suspicion import is_suspicious
@@ -44,6 +45,7 @@ class Pipeline:
     hosts: HostReports
     batcher: ResultBatcher
     slots: asyncio.Semaphore
+    turns: Turns = field(default_factory=Turns)
     live: dict[int, Claim] = field(default_factory=dict)
     # By engine id, as `live`: a worker that was paused may get a job again while its lost attempt
     # still runs.
@@ -130,7 +132,7 @@ class Pipeline:
                     phases.ended("robots")
                 page = await self.fetcher.fetch(claim.url, timeout=claim.timeout)
                 phases.add(page.phases)
-                content = await self._read(page, claim)
+                content = await self._read(page, claim, phases)
                 phases.ended("parse")
         except ScrapeError as error:
             phases.add(error.phases)
@@ -143,7 +145,7 @@ class Pipeline:
             self.hosts.succeeded(claim.host)
         return Outcome(claim, "succeeded", content=content, phases=phases)
 
-    async def _read(self, page: Page, claim: Claim) -> Content:
+    async def _read(self, page: Page, claim: Claim, phases: Phases) -> Content:
         """Extract what the job asked for; out of this process where that may be too much for it."""
         document = Document(
             page.body, page.content_type, page.charset, page.url, claim.extract, claim.formats
@@ -151,6 +153,8 @@ class Pipeline:
         if is_suspicious(document, claim.crashes):
             formats = await self.sandbox.read(document, claim.timeout)
         else:
+            await self.turns.wait()
+            phases.ended("turn")
             formats = read_document(document)
         return Content(page.url, page.status, page.fetched_at, formats)
 
