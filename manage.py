@@ -7,8 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-# Objects made between two young collections, as workers have it (`jobs.engine.memory`).
-YOUNG_OBJECTS = 10_000
+from jobs.engine.memory import YOUNG_OBJECTS
 
 
 def main() -> None:

@@ -151,9 +151,9 @@ def _charts(points: Sequence[Point], scope: Scope) -> Iterator[Chart]:
     moments = [point.at for point in points]
     seconds = scope.period.seconds
     calls = Line("calls", [point.summary.count / seconds for point in points])
-    yield Chart("Statements", moments, [calls], "per second")
+    yield Chart("Statements", moments, [calls], "per second", is_rate=True)
     time = Line("of each second", [point.summary.sum / seconds for point in points])
-    yield Chart("Time in statements", moments, [time], "ms")
+    yield Chart("Time in statements", moments, [time], "ms", is_rate=True)
 
 
 def _statements(scope: Scope, whole: float, problem: str) -> Table:

@@ -136,7 +136,7 @@ def charts(points: Sequence[Point], failed: Sequence[float], scope: Scope) -> It
         Line("fetches", [point.summary.count / seconds for point in points]),
         Line("failed attempts", [number / seconds for number in failed]),
     ]
-    yield Chart("Fetches", at, rates, "per second")
+    yield Chart("Fetches", at, rates, "per second", is_rate=True)
     yield Chart("Duration", at, [Line(*one) for one in percentiles(points).items()], "ms")
 
 

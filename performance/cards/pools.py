@@ -184,7 +184,7 @@ def charts(scope: Scope, waits: Sequence[Point]) -> Iterator[Chart]:
             Line(name, averages(moments, found.get((type, key), {}), scope.period))
             for name, type in (("used", pools.USED), ("size", pools.SIZE))
         ]
-        yield Chart(f"Connections: {key}", moments, lines)
+        yield Chart(f"Connections: {key}", moments, lines, is_rate=True)
     # What has no histogram has no percentiles: the cache's pools tell of their waits together.
     if any(point.summary.histogram for point in waits):
         curves = [Line(name, curve) for name, curve in percentiles(waits).items()]
@@ -202,17 +202,8 @@ def gauges(scope: Scope) -> dict[tuple[str, str], dict[datetime, float]]:
 def averages(
     moments: Sequence[datetime], gauge: dict[datetime, float], period: Period
 ) -> list[float | None]:
-    """What all processes together had on average in each bucket, None where nobody told of it.
-
-    Of the bucket that is not over yet, the seconds so far count.
-    """
-    now = timezone.now()
-    return [
-        gauge[at] / min(period.seconds, max((now - at).total_seconds(), pools.EVERY))
-        if at in gauge
-        else None
-        for at in moments
-    ]
+    """What all processes together had on average in each bucket, None where nobody told of it."""
+    return [gauge[at] / period.seconds if at in gauge else None for at in moments]
 
 
 def by_process(told: dict[str, dict[str, Any]], scope: Scope) -> Table:

@@ -132,8 +132,9 @@ def charts(points: Sequence[Point], scope: Scope) -> Iterator[Chart]:
     rates = [point.summary.count / seconds for point in points]
     # Milliseconds a second are tenths of a per cent.
     shares = [point.summary.sum / seconds / 10 for point in points]
-    yield Chart("Queries", moments, [Line("rate", rates)], "per second")
-    yield Chart("Connections at work", moments, [Line("of one connection", shares)], "percent")
+    yield Chart("Queries", moments, [Line("rate", rates)], "per second", is_rate=True)
+    lines = [Line("of one connection", shares)]
+    yield Chart("Connections at work", moments, lines, "percent", is_rate=True)
     yield Chart("Latency", moments, [Line(*one) for one in percentiles(points).items()], "ms")
 
 

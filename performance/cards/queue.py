@@ -219,7 +219,7 @@ def charts(scope: Scope) -> Iterator[Chart]:
         Line("attempts", [point.summary.count / seconds for point in runs]),
         Line("failed", [failed / seconds for failed in errors]),
     ]
-    yield Chart("Throughput", at, lines, "per second")
+    yield Chart("Throughput", at, lines, "per second", is_rate=True)
     yield Chart("Wait", at, [Line(*one) for one in percentiles(waits).items()], "ms")
     yield Chart("Run", at, [Line(*one) for one in percentiles(runs).items()], "ms")
 

@@ -110,7 +110,7 @@ def charts(points: Sequence[Point], scope: Scope) -> Iterator[Chart]:
     """Rate and latency over the window."""
     moments = [point.at for point in points]
     rates = [point.summary.count / scope.period.seconds for point in points]
-    yield Chart("Requests", moments, [Line("rate", rates)], "per second")
+    yield Chart("Requests", moments, [Line("rate", rates)], "per second", is_rate=True)
     yield Chart("Latency", moments, [Line(*one) for one in percentiles(points).items()], "ms")
 
 

@@ -56,12 +56,16 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Curves over the window, in one unit. `moments` are where the buckets begin."""
+    """Curves over the window, in one unit. `moments` are where the buckets begin.
+
+    What `is_rate` is what came in a bucket divided by the whole of its seconds.
+    """
 
     title: str
     moments: Sequence[datetime]
     lines: Sequence[Line]
     unit: Unit = "number"
+    is_rate: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,7 +131,7 @@ def _as_if_over(chart: Chart) -> Chart:
 
     It is what it would be at this pace; before half of its time it is left out.
     """
-    if chart.unit != "per second" or len(chart.moments) < 2:
+    if not chart.is_rate or len(chart.moments) < 2:
         return chart
     share = (timezone.now() - chart.moments[-1]) / (chart.moments[-1] - chart.moments[-2])
     if share >= 1:

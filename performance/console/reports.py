@@ -13,6 +13,7 @@ from django.views.decorators.http import require_POST
 from performance.analysis.bottlenecks.analyser import analyse
 from performance.analysis.bottlenecks.evidence import WINDOWS
 from performance.analysis.bottlenecks.history import compare, keep
+from performance.analysis.bottlenecks.shapes import percent
 from performance.cards.bottlenecks import address
 from performance.console.acts import ACT, LOOK, framed, record, require
 from performance.console.figures import figure
@@ -120,7 +121,10 @@ def section(one: dict[str, Any]) -> list[str]:
     """A bottleneck."""
     change = changed(one["change"])
     lines = [f"## {one['title']} ({one['level']})", ""]
-    lines += [f"{one['severity']:.0%} of the {one['whose']}' time: {plain(one['reason'])}.", ""]
+    lines += [
+        f"{percent(one['severity'])} of the {one['whose']}' time: {plain(one['reason'])}.",
+        "",
+    ]
     lines += [f"Change **{plain(change)}**. {plain(one['change']['how'])}"] if change else []
     lines += [] if change else [plain(one["change"]["how"])]
     lines += ["", f"Then: {plain(one['effect'])}", "", f"See {one['guide']}.", ""]

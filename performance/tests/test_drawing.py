@@ -15,9 +15,9 @@ from performance.templatetags.console import cell, columns, looks, runbook, sent
 LONG_AGO = timezone.now() - timedelta(days=3)
 
 
-def chart(*values, unit="ms", step=timedelta(minutes=1), begins=LONG_AGO):
+def chart(*values, unit="ms", step=timedelta(minutes=1), begins=LONG_AGO, is_rate=False):
     moments = [begins + step * number for number in range(len(values))]
-    return Chart("Something", moments, [Line("one", values)], unit)
+    return Chart("Something", moments, [Line("one", values)], unit, is_rate)
 
 
 @pytest.mark.parametrize(
@@ -63,12 +63,15 @@ def test_a_value_without_neighbours_is_a_dot():
 
 
 @pytest.mark.parametrize(
-    ("passed", "unit", "latest"),
-    [(0.1, "per second", "9/s"), (0.75, "per second", "4.00/s"), (0.1, "ms", "3 ms")],
+    ("passed", "is_rate", "latest"),
+    [(0.1, True, "9/s"), (0.75, True, "4.00/s"), (0.1, False, "3/s")],
 )
-def test_a_rate_does_not_fall_because_its_bucket_is_not_over(passed, unit, latest):
+def test_a_rate_does_not_fall_because_its_bucket_is_not_over(passed, is_rate, latest):
     begins = timezone.now() - timedelta(days=2 + passed)
-    (curve,) = draw(chart(9, 9, 3, unit=unit, step=timedelta(days=1), begins=begins)).curves
+    rates = chart(
+        9, 9, 3, unit="per second", step=timedelta(days=1), begins=begins, is_rate=is_rate
+    )
+    (curve,) = draw(rates).curves
     assert curve.latest == latest
 
 

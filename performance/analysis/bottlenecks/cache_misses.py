@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 
 from cachelayer.conf import cache_settings
 from performance.analysis.bottlenecks.little import MOST_GROWTH
-from performance.analysis.bottlenecks.shapes import YELLOW_FROM, Bottleneck, Change, Figure
+from performance.analysis.bottlenecks.shapes import (
+    YELLOW_FROM,
+    Bottleneck,
+    Change,
+    Figure,
+    percent,
+)
 
 if TYPE_CHECKING:
     from performance.analysis.bottlenecks.evidence import Evidence
@@ -36,7 +42,8 @@ def cache_misses(evidence: Evidence) -> Bottleneck | None:
         TITLE,
         severity,
         "users",
-        f"only {ratio:.0%} of the reads of {worst} are hits, and a load takes {loads.mean:.0f} ms",
+        f"only {percent(ratio)} of the reads of {worst} are hits, "
+        f"and a load takes {loads.mean:.0f} ms",
         [
             Figure("Namespace", worst, "", "cache.local.loads"),
             Figure("Hits", 100 * ratio, "percent", "cache.*.hits"),
@@ -46,7 +53,7 @@ def cache_misses(evidence: Evidence) -> Bottleneck | None:
             Figure("Invalidations", invalidations(evidence, worst), "number", "cache.local"),
         ],
         change(evidence, worst),
-        f"With {GOOD:.0%} of hits, {severity:.0%} of the users' time is saved.",
+        f"With {percent(GOOD)} of hits, {percent(severity)} of the users' time is saved.",
         ("page", "cache"),
     )
 

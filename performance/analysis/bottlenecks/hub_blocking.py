@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from performance.analysis.bottlenecks.evidence import WEB, WORKER
-from performance.analysis.bottlenecks.shapes import YELLOW_FROM, Bottleneck, Change, Figure
+from performance.analysis.bottlenecks.shapes import (
+    YELLOW_FROM,
+    Bottleneck,
+    Change,
+    Figure,
+    percent,
+)
 from performance.recording.heartbeat import BEAT
 from performance.storage.reading import Summary, subjects
 
@@ -50,7 +56,7 @@ def hub_blocking(evidence: Evidence) -> Bottleneck | None:
             or f"Change {place}: wait by what gevent or asyncio knows (sockets, not C libraries), "
             "and compute in a job or a child process."
         ),
-        f"The {worst.sum / max(total(calls), 1):.0%} of the standstill that it causes are over.",
+        f"{percent(worst.sum / max(total(calls), 1))} of the standstill are over: it causes them.",
         ("page", "processes"),
     )
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
-from performance.analysis.bottlenecks.shapes import YELLOW_FROM, Bottleneck, Change, Figure
+from performance.analysis.bottlenecks.shapes import (
+    YELLOW_FROM,
+    Bottleneck,
+    Change,
+    Figure,
+    percent,
+)
 from performance.conf import performance_settings
 
 if TYPE_CHECKING:
@@ -39,7 +45,7 @@ def memory(evidence: Evidence) -> Bottleneck | None:
     hours = hours_left(state)
     is_growing = hours is not None and 1 / (1 + hours) >= fullness(state)
     role = evidence.states("process").get(worst, {}).get("role", "web")
-    reason = f"{worst} has {state['rss'] / state['limit']:.0%} of the memory it may have"
+    reason = f"{worst} has {percent(state['rss'] / state['limit'])} of the memory it may have"
     if is_growing:
         reason = f"{worst} grows, and reaches its limit in {hours:.1f} hours"
     suspects = evidence.sums("memory_growth")
@@ -92,7 +98,7 @@ def change(state: dict[str, Any], suspect: str, *, is_growing: bool) -> Change:
             f"More memory only puts the end off: {where}. Until that is mended, restart in time.",
         )
     return Change(
-        f"So that {COMFORTABLE:.0%} of it are in use; or lower WORKER_CONCURRENCY in a worker,"
+        f"So that {percent(COMFORTABLE)} of it are in use; or lower WORKER_CONCURRENCY in a worker,"
         " CACHE_MAX_MEMORY_SIZE in all.",
         "memory limit",
         state["limit"],

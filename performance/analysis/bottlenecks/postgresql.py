@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 from django.db import connection
 
 from performance.analysis.bottlenecks.little import MOST_GROWTH
-from performance.analysis.bottlenecks.shapes import YELLOW_FROM, Bottleneck, Change, Figure
+from performance.analysis.bottlenecks.shapes import (
+    YELLOW_FROM,
+    Bottleneck,
+    Change,
+    Figure,
+    percent,
+)
 
 if TYPE_CHECKING:
     from performance.analysis.bottlenecks.evidence import Evidence
@@ -65,7 +71,7 @@ def postgresql_cpu(evidence: Evidence) -> Bottleneck | None:
             evidence.cores,
             min(ceil(running), evidence.cores * MOST_GROWTH),
         ),
-        f"Statements take {evidence.cores / running:.0%} of the time that they take now.",
+        f"Statements take {percent(evidence.cores / running)} of the time that they take now.",
         ("plan", "statement", costliest.key) if costliest else ("page", "database"),
     )
 
@@ -86,7 +92,7 @@ def postgresql_locks(evidence: Evidence) -> Bottleneck | None:
         LOCKS_TITLE,
         severity,
         "users" if is_users else "jobs",
-        f"{locked / active:.0%} of what sessions do is to wait for each other's locks",
+        f"{percent(locked / active)} of what sessions do is to wait for each other's locks",
         [
             Figure("Sessions that wait for a lock", locked, "number", SESSIONS),
             Figure("Of them, for an idle transaction", by_idle, "number", SESSIONS),
@@ -94,7 +100,7 @@ def postgresql_locks(evidence: Evidence) -> Bottleneck | None:
             Figure("Of that time in PostgreSQL", 100 * share, "percent", "request.database"),
         ],
         unlocked(by_idle >= locked / 2),
-        f"Statements take {1 - locked / active:.0%} of the time that they take now.",
+        f"Statements take {percent(1 - locked / active)} of the time that they take now.",
         ("page", "database"),
     )
 

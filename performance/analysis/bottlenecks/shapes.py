@@ -80,6 +80,11 @@ def level_of(severity: float) -> Level:
     return "yellow" if severity >= YELLOW_FROM else "green"
 
 
+def percent(share: float) -> str:
+    """A share (0 to 1) as a sentence has it."""
+    return f"{share * 100:.0f} %"
+
+
 def guide(title: str) -> str:
     """The guide's section with that heading."""
     return f"{GUIDE}#{re.sub(r'[^a-z0-9 -]', '', title.lower()).replace(' ', '-')}"

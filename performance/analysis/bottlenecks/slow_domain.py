@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 from jobs.conf import job_settings
 from jobs.models import Domain
 from performance.analysis.bottlenecks.little import enough
-from performance.analysis.bottlenecks.shapes import YELLOW_FROM, Bottleneck, Change, Figure
+from performance.analysis.bottlenecks.shapes import (
+    YELLOW_FROM,
+    Bottleneck,
+    Change,
+    Figure,
+    percent,
+)
 from performance.recording.buffer import OTHER
 
 if TYPE_CHECKING:
@@ -49,7 +55,7 @@ def slow_domain(evidence: Evidence) -> Bottleneck | None:
         TITLE,
         severity,
         "jobs",
-        f"{worst.key} takes {worst.sum / everything:.0%} of all time that is spent on fetching",
+        f"{worst.key} takes {percent(worst.sum / everything)} of all time spent on fetching",
         [
             Figure("Host", worst.key, "", "fetch"),
             Figure("Mean fetch", worst.mean, "ms", "fetch"),
@@ -95,8 +101,8 @@ def change(evidence: Evidence, worst: Summary, waits: Summary, *, is_slow: bool)
     fair = max(int(places * ITS_SHARE), 1)
     wanted = min(fair, present - 1) if present > 1 else fair
     return Change(
-        f"Leave it fewer places, so that the others have theirs: {ITS_SHARE:.0%} of {places} at"
-        " most. It is set for this host in the admin; a lower timeout for its jobs helps too.",
+        f"Leave it fewer places, so that the others have theirs: {percent(ITS_SHARE)} of {places} "
+        "at most. It is set for this host in the admin; a lower timeout for its jobs helps too.",
         f"concurrency of {worst.key}",
         present,
         max(wanted, 1),

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from performance.analysis.bottlenecks.shapes import YELLOW_FROM, Bottleneck, Change, Figure
+from performance.analysis.bottlenecks.shapes import (
+    YELLOW_FROM,
+    Bottleneck,
+    Change,
+    Figure,
+    percent,
+)
 
 if TYPE_CHECKING:
     from performance.analysis.bottlenecks.evidence import Evidence
@@ -49,7 +55,7 @@ def slow_query(evidence: Evidence) -> Bottleneck | None:
             "Look at its plan, and try the index that is suggested there; without one, ask for"
             " fewer rows."
         ),
-        f"At {SLOW:.0f} ms a call, {severity:.0%} of the users' time is saved.",
+        f"At {SLOW:.0f} ms a call, {percent(severity)} of the users' time is saved.",
         ("plan", TYPE, worst.key),
     )
 

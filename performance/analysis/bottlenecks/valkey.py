@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from performance.analysis.bottlenecks.evidence import beyond
 from performance.analysis.bottlenecks.little import enough
-from performance.analysis.bottlenecks.shapes import YELLOW_FROM, Bottleneck, Change, Figure
+from performance.analysis.bottlenecks.shapes import (
+    YELLOW_FROM,
+    Bottleneck,
+    Change,
+    Figure,
+    percent,
+)
 from performance.storage.reading import Summary
 
 if TYPE_CHECKING:
@@ -50,7 +56,7 @@ def valkey(evidence: Evidence) -> Bottleneck | None:
             Figure("Processes that cannot reach it", len(broken), "number", "cache"),
         ],
         change(evidence, calls, waits, is_away=bool(broken)),
-        f"Calls take {USUAL:.0f} ms or less, and {severity:.0%} of the users' time is saved.",
+        f"Calls take {USUAL:.0f} ms or less, and {percent(severity)} of the users' time is saved.",
         ("page", "cache"),
     )
 

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 
 from performance.analysis.bottlenecks.evidence import WEB
 from performance.analysis.bottlenecks.hub_blocking import blocked, observed, share_of_lag
-from performance.analysis.bottlenecks.shapes import YELLOW_FROM, Bottleneck, Change, Figure
+from performance.analysis.bottlenecks.shapes import (
+    YELLOW_FROM,
+    Bottleneck,
+    Change,
+    Figure,
+    percent,
+)
 
 if TYPE_CHECKING:
     from performance.analysis.bottlenecks.evidence import Evidence
@@ -70,8 +76,8 @@ def change(evidence: Evidence, processes: int, use: float) -> Change:
     wanted = max(ceil(processes * use / COMFORTABLE), processes + 1)
     if processes < evidence.cores:
         return Change(
-            f"A process computes on one core at a time: with {COMFORTABLE:.0%} of it in use there"
-            " is room for peaks. Each process has a pool of its own: see the connection budget.",
+            f"A process computes on one core at a time: with {percent(COMFORTABLE)} of it in use "
+            "there is room for peaks. Each has a pool of its own: see the connection budget.",
             "WEB_CONCURRENCY",
             processes,
             min(wanted, evidence.cores),

@@ -17,6 +17,7 @@ from rich.table import Table
 from performance.analysis.bottlenecks.analyser import analyse
 from performance.analysis.bottlenecks.evidence import WINDOWS
 from performance.analysis.bottlenecks.history import keep
+from performance.analysis.bottlenecks.shapes import percent
 from performance.console.figures import figure
 from performance.console.reports import changed, times
 from performance.recording.rescue import unobserved
@@ -99,7 +100,7 @@ def show(console: Console, document: dict[str, Any]) -> None:
 def show_bottleneck(console: Console, one: dict[str, Any]) -> None:
     """Why, how much, what to change, and what proves it."""
     console.print()
-    cost = f"{one['severity']:.0%} of the {one['whose']}' time"
+    cost = f"{percent(one['severity'])} of the {one['whose']}' time"
     console.print(f"[bold {one['level']}]{escape(one['title'])}[/]: {cost}", highlight=False)
     console.print(f"  {escape(one['reason'][:1].upper() + one['reason'][1:])}.", highlight=False)
     if one["change"]["setting"]:
