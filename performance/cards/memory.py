@@ -124,12 +124,11 @@ def health(states: dict[str, dict[str, Any]], suspects: list[str]) -> Health:
         return Health(Level.RED, f"memory that is taken at {suspects[0]} is not given back")
     if share > MUCH:
         return Health(Level.YELLOW, f"{fullest} has {100 * share:.0f} % of the memory it may have")
-    steepest = max(states, key=lambda instance: slope(states[instance]))
-    grown = slope(states[steepest])
-    if grown > performance_settings().memory_slope:
-        return Health(
-            Level.YELLOW, f"{steepest} grows by {grown / MEBIBYTE:.0f} MiB an hour; watch it"
-        )
+    growing = {name: slope(state) for name, state in states.items() if is_growing(state)}
+    if growing:
+        steepest = max(growing, key=growing.__getitem__)
+        pace = growing[steepest] / MEBIBYTE
+        return Health(Level.YELLOW, f"{steepest} grows by {pace:.0f} MiB an hour; watch it")
     return Health(Level.GREEN, "no process grows for long")
 
 
@@ -137,7 +136,7 @@ def facts(states: dict[str, dict[str, Any]]) -> list[Fact]:
     """The fleet's memory; what processes share counts once in PSS."""
     found = states.values()
     steepest = max(map(slope, found))
-    is_steep = steepest > performance_settings().memory_slope
+    is_steep = any(map(is_growing, found))
     known = [state["pss"] for state in found if state.get("pss")]
     return [
         Fact("RSS together", sum(state.get("rss") or 0 for state in found), "bytes"),
@@ -210,6 +209,12 @@ def used(state: dict[str, Any]) -> float | None:
 def slope(state: dict[str, Any]) -> float:
     """Bytes an hour; 0 while that is unknown."""
     return float(state.get("slope") or 0.0)
+
+
+def is_growing(state: dict[str, Any]) -> bool:
+    """Whether it grows fast, and has by more than a process does until it has had all its work."""
+    is_steep = slope(state) > performance_settings().memory_slope
+    return is_steep and (state.get("grown") or 0) >= growth.GROWN_BY
 
 
 def _largest(points: list[Point]) -> list[float | None]:

@@ -97,6 +97,10 @@ class GrowthFinder:
         self._rests_until = 0.0
         self._tracing: Tracing | None = None
 
+    def grown(self, size: int) -> int:
+        """Bytes above the least that the process had since its slope is known."""
+        return max(size - (self._lowest or size), 0)
+
     @property
     def is_tracing(self) -> bool:
         """Whether it traces now."""
@@ -109,7 +113,7 @@ class GrowthFinder:
         elif self._is_suspicious(size, slope) and now >= self._rests_until and self._may_trace():
             self._rests_until = now + REST
             self._tracing = start_tracing(now, size)
-            logger.info("memory grew by %d MiB: tracing it", (size - (self._lowest or 0)) >> 20)
+            logger.info("memory grew by %d MiB: tracing it", self.grown(size) >> 20)
 
     def _is_suspicious(self, size: int, slope: float | None) -> bool:
         if slope is None:
@@ -117,7 +121,7 @@ class GrowthFinder:
             return False
         self._lowest = min(size, self._lowest if self._lowest is not None else size)
         self._steep = self._steep + 1 if slope > self._steepest else 0
-        return self._steep >= STEEP_READINGS and size - self._lowest >= GROWN_BY
+        return self._steep >= STEEP_READINGS and self.grown(size) >= GROWN_BY
 
     def _may_trace(self) -> bool:
         if self._governor.share > self._governor.most or tracemalloc.is_tracing():

@@ -67,6 +67,7 @@ class MemorySampler:
             "rss": size,
             **self._details,
             "slope": self._slope.per_hour,
+            "grown": self._finder.grown(size) if size is not None else 0,
             "limit": limit(),
             "blocks": sys.getallocatedblocks(),
             "frozen": self._frozen,

@@ -293,3 +293,14 @@ def test_the_memory_card_names_a_leak():
     assert content.health
     assert (content.health.level, "jobs/a.py:3" in content.health.reason) == (Level.RED, True)
     assert content.tables[2].rows[0].cells["stack"] == "a ← b"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("grown", "level"), [(19 * MIB, Level.GREEN), (21 * MIB, Level.YELLOW)])
+def test_what_a_process_takes_at_its_start_is_no_growth_to_watch(grown, level):
+    buffer.publish("memory", {"rss": 950, "pss": None, "slope": 99.0 * MIB, "grown": grown})
+    tell("web/1")
+    content = MemoryCard().content(Scope())
+    assert content.health
+    assert content.health.level == level
+    assert next(one for one in content.facts if "growth" in one.label).level == level

@@ -180,9 +180,12 @@ def test_a_real_worker_and_its_jobs_are_seen(api, worker, site_url):
     until(is_seen, "a worker and its attempt", 30)
     (instance,) = (one["worker"] for one in seen() if one["state"] != "stopped")
     assert instance == Job.objects.get(id=job).worker
-    shown = QueueCard().content(Scope())
-    assert fact(shown, "Ready").value == 0
-    phases = {one["phase"] for one in cells(shown, "phases")}
-    assert {"queued", "first_byte", "parse", "commit"} <= phases
+    assert fact(QueueCard().content(Scope()), "Ready").value == 0
+
+    def are_told():
+        phases = {one["phase"] for one in cells(QueueCard().content(Scope()), "phases")}
+        return {"queued", "first_byte", "parse", "commit"} <= phases
+
+    until(are_told, "the phases of its attempt", 30)
     worker.stop()
     until(lambda: "stopped" in [one["state"] for one in seen()], "its last words", 30)
