@@ -5,6 +5,9 @@ from __future__ import annotations
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from django.core.exceptions import MiddlewareNotUsed
+
+from performance.conf import performance_settings
 from performance.recorders import nplusone, requests
 from performance.recording.cpu import charged
 from performance.recording.process import governor
@@ -25,7 +28,9 @@ class RequestsMiddleware:
     """The outermost but for the probes, so that it sees what users wait for."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        """Everything below it."""
+        """Everything below it. Raises MiddlewareNotUsed where nothing is to be watched."""
+        if not performance_settings().enabled:
+            raise MiddlewareNotUsed
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:

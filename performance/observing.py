@@ -36,7 +36,7 @@ from performance.recorders.workers import WorkerSampler
 from performance.recording.observer import Observer
 from performance.recording.process import buffer, governor
 from performance.recording.rescue import failures, rescued
-from performance.recording.stream import Stream
+from performance.recording.stream import fleet_stream
 from performance.revision import revision
 from performance.storage.digest import MOST_MESSAGES, Digest
 from performance.storage.trimming import trim
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from jobs.engine.pipeline import Pipeline
     from jobs.engine.worker import Worker
     from performance.recording.observer import Sampler
+    from performance.recording.stream import Stream
 
 logger = logging.getLogger(__name__)
 
@@ -57,8 +58,8 @@ DIGEST_EVERY_ELSEWHERE = 15.0
 
 @cache
 def stream() -> Stream:
-    """The fleet's stream, on the cache layer's server."""
-    return Stream(cache_layer().remote, cache_settings().prefix)
+    """The fleet's stream, once a process."""
+    return fleet_stream()
 
 
 class DigestSampler:

@@ -27,7 +27,7 @@ from jobs.services import create_client, install_key
 from performance.benchmarks import busy_fleet, busy_states
 from performance.benchmarks.practice_site import practice_site
 from performance.benchmarks.report import Report, Row, judged
-from performance.benchmarks.throughput import clear, drain
+from performance.benchmarks.throughput import Drained, clear, drain
 from performance.benchmarks.web_server import web_server
 from performance.console.pages import CARDS
 from performance.storage.periods import PERIODS
@@ -76,30 +76,34 @@ def watched_rows(
     """API and worker with and without recorders."""
     headers = {"Authorization": f"Bearer {api_key()}", "Content-Type": "application/json"}
     loads: dict[bool, list[Load]] = {True: [], False: []}
-    drains: dict[bool, list[float]] = {True: [], False: []}
+    drains: dict[bool, list[Drained]] = {True: [], False: []}
     with practice_site() as site:
         for turn in range(rounds):
             # Whoever is second in a round finds caches warm.
             for is_watched in (turn % 2 == 0, turn % 2 == 1):
                 loads[is_watched].append(api_load(headers, requests, is_watched))
-                drains[is_watched].append(drain_rate(site, jobs, is_watched))
+                drained = drain(site, jobs, 100, PERFORMANCE_ENABLED=enabled(is_watched))
+                drains[is_watched].append(drained)
             progress(
                 f"round {turn + 1} of {rounds}: API {loads[True][-1].rate:,.0f} watched, "
                 f"{loads[False][-1].rate:,.0f} requests/s unwatched; worker "
-                f"{drains[True][-1]:,.0f} and {drains[False][-1]:,.0f} jobs/s"
+                f"{drains[True][-1].rate:,.0f} and {drains[False][-1].rate:,.0f} jobs/s"
             )
     on, off = loads[True], loads[False]
     rates = [a.rate / b.rate for a, b in zip(on, off, strict=True)]
     tails = [b.p95 / a.p95 for a, b in zip(on, off, strict=True)]
-    works = [a / b for a, b in zip(drains[True], drains[False], strict=True)]
+    works = [a.rate / b.rate for a, b in zip(drains[True], drains[False], strict=True)]
+    waits = [b.p95 / a.p95 for a, b in zip(drains[True], drains[False], strict=True)]
     return [
         Row("API watched, median", statistics.median(one.rate for one in on), "requests/s"),
         Row("API unwatched, median", statistics.median(one.rate for one in off), "requests/s"),
         judged("API throughput, watched ÷ unwatched", statistics.median(rates), "×", "≥", GOAL),
         Row("API p95 watched, median", statistics.median(one.p95 for one in on), "ms"),
         judged("API p95, unwatched ÷ watched", statistics.median(tails), "×", "≥", GOAL),
-        Row("worker watched, median", statistics.median(drains[True]), "jobs/s"),
+        Row("worker watched, median", statistics.median(d.rate for d in drains[True]), "jobs/s"),
         judged("worker throughput, watched ÷ unwatched", statistics.median(works), "×", "≥", GOAL),
+        Row("worker p95 watched, median", statistics.median(d.p95 for d in drains[True]), "ms"),
+        judged("worker p95, unwatched ÷ watched", statistics.median(waits), "×", "≥", GOAL),
     ]
 
 
@@ -163,11 +167,6 @@ def send(base: str, headers: dict[str, str], requests: int, body: bytes = JOB) -
         path = f"/api/v1/jobs/{orjson.loads(answer)['id']}"
     connection.close()
     return times
-
-
-def drain_rate(site: str, jobs: int, is_watched: bool) -> float:
-    """Jobs a second of one worker."""
-    return drain(site, jobs, 100, PERFORMANCE_ENABLED=enabled(is_watched)).rate
 
 
 def console_rows() -> list[Row]:

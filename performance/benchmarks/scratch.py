@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from django.db import connection
+
+from cachelayer.remote import Unavailable
+from performance.recording.stream import fleet_stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +21,7 @@ def scratch_database() -> Iterator[None]:
     """Create `<database>_benchmark` beside the configured one and drop it at the end.
 
     Inside, Django's connection and the DATABASE_URL that child processes inherit both lead there.
+    What these have told of themselves is forgotten too.
     """
     original = connection.settings_dict["NAME"]
     original_url = os.environ["DATABASE_URL"]
@@ -28,5 +32,7 @@ def scratch_database() -> Iterator[None]:
     try:
         yield
     finally:
+        with suppress(Unavailable):
+            fleet_stream().clear()
         os.environ["DATABASE_URL"] = original_url
         connection.creation.destroy_test_db(original, verbosity=0)

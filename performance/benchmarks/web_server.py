@@ -18,6 +18,7 @@ ENVIRONMENT = {
     "DB_POOL_SIZE": "1",
     "HTTPS": "false",
     "LOG_LEVEL": "ERROR",
+    "METRICS_PORT": "0",
     "WEB_CONCURRENCY": "1",
 }
 

@@ -16,6 +16,7 @@ from datetime import timedelta
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any
 
+from django.core.exceptions import MiddlewareNotUsed
 from django.db import connections
 from django.urls import Resolver404, resolve
 from django.utils import timezone
@@ -24,6 +25,7 @@ from cachelayer.conf import cache_settings
 from cachelayer.layer import cache_layer
 from cachelayer.remote import Unavailable
 from performance.analysis.fingerprint import statement_of
+from performance.conf import performance_settings
 from performance.profiling.asking import PATIENCE, REQUESTS
 from performance.recorders.queries import evidence, text_of
 from performance.recorders.requests import view_of
@@ -118,7 +120,9 @@ class CapturesMiddleware:
     """Captures the requests that somebody wants to see."""
 
     def __init__(self, get_response: Respond) -> None:
-        """Everything below it."""
+        """Everything below it. Raises MiddlewareNotUsed where nothing is to be watched."""
+        if not performance_settings().enabled:
+            raise MiddlewareNotUsed
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:

@@ -86,6 +86,8 @@ class Waits:
 
     def refused(self, name: str, seconds: float) -> None:
         """A caller got none in time, or too many were waiting already."""
+        if is_unobserved():
+            return
         self.waited(name, seconds)
         with rescued(NAME):
             buffer.count(TIMEOUT, self.key(name))

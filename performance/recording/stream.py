@@ -7,6 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django.db import connection
+
+from cachelayer.conf import cache_settings
+from cachelayer.layer import cache_layer
 from cachelayer.remote import Unavailable
 from performance.recording.wire import packed
 
@@ -54,5 +58,18 @@ class Stream:
         milliseconds, _, number = upto.partition("-")
         self._call("XTRIM", self._key, "MINID", f"{milliseconds}-{int(number) + 1}")
 
+    def clear(self) -> None:
+        """Forget all messages and that there were any. Raises Unavailable."""
+        self._call("UNLINK", self._key)
+
     def _call(self, *command: object) -> object:
         return self._remote.call(command)[0]
+
+
+def fleet_stream() -> Stream:
+    """The fleet's, on the cache layer's server.
+
+    A fleet is who shares a database: what a benchmark does in one of its own is not told to others.
+    """
+    database = connection.settings_dict["NAME"]
+    return Stream(cache_layer().remote, f"{cache_settings().prefix}:{database}")

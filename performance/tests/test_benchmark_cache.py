@@ -35,7 +35,7 @@ ROWS = {
 # What every process that knows an API key shares, and what those that are watched tell.
 SERVICES_OWN = {
     tag_key(cache_settings().prefix, API_KEYS_TAG),
-    f"{cache_settings().prefix}:performance",
+    f"{cache_settings().prefix}:{settings.DATABASES['default']['NAME']}:performance",
 }
 
 

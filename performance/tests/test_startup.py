@@ -1,5 +1,6 @@
 """What a process pays for watching that is not watched, as a command: it imports no sampler."""
 
+import os
 import subprocess
 import sys
 
@@ -41,3 +42,34 @@ def test_a_worker_that_starts_is_watched_once_however_often_that_is_told(started
     for _ in range(2):
         watch_worker()
     assert len(started) == 1
+
+
+UNWATCHED = """
+import os
+os.environ["DJANGO_SETTINGS_MODULE"] = "scraper_site.settings"
+import django
+django.setup()
+from django.db import connection
+from django.test import Client
+from performance.recording.process import buffer
+print(Client(HTTP_HOST="127.0.0.1").get("/nowhere").status_code)
+print(type(connection.pool).__name__)
+print(bool(buffer.take("me").tallies))
+"""
+
+
+@pytest.mark.parametrize(
+    ("enabled", "said"),
+    [("true", ["404", "WatchedPool", "True"]), ("false", ["404", "ConnectionPool", "False"])],
+)
+def test_a_process_that_is_not_watched_records_nothing(enabled, said):
+    environment = {"PERFORMANCE_ENABLED": enabled, "PROCESS_ROLE": "web"}
+    answer = subprocess.run(
+        [sys.executable, "-c", UNWATCHED],
+        cwd=settings.BASE_DIR,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert answer.stdout.split() == said

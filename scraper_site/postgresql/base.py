@@ -13,13 +13,16 @@ from django.db.backends.base.base import NO_DB_ALIAS
 from django.db.backends.postgresql import base
 from django.db.utils import OperationalError
 from psycopg import OperationalError as ConnectionRefused
-from psycopg_pool import PoolTimeout
+from psycopg_pool import ConnectionPool, PoolTimeout
 
+from performance.conf import performance_settings
 from performance.recorders.leaks import checkouts
 from scraper_site.postgresql.bounded import BoundedConnection
 from scraper_site.postgresql.pool import WatchedPool
 
 logger = logging.getLogger(__name__)
+
+Pool = ConnectionPool[BoundedConnection]
 
 FIRST_DELAY = 0.1
 LONGEST_DELAY = 3.0
@@ -31,23 +34,24 @@ class DatabaseWrapper(base.DatabaseWrapper):
     """Retries a refused connection with backoff; web processes leave that to their pool."""
 
     @property
-    def pool(self) -> WatchedPool | None:
-        """This process's pool for the alias, as Django has it, but one that tells who waits.
+    def pool(self) -> Pool | None:
+        """This process's pool for the alias, as Django has it, but one that is watched.
 
         It opens with its first connection. Forget it with `close_pool`.
         """
         options = self.settings_dict["OPTIONS"].get("pool")
         if self.alias == NO_DB_ALIAS or not options:
             return None
-        pools: dict[str, WatchedPool] = self._connection_pools  # type: ignore[attr-defined]
+        pools: dict[str, Pool] = self._connection_pools  # type: ignore[attr-defined]
         if self.alias not in pools:
             is_checked = self.settings_dict["CONN_HEALTH_CHECKS"]
-            pool = WatchedPool(
+            kind = WatchedPool if performance_settings().enabled else ConnectionPool
+            pool = kind(
                 name=f"PostgreSQL {self.alias}",
                 connection_class=BoundedConnection,
                 kwargs={**self.get_connection_params(), "autocommit": True},
                 configure=self._configure_connection,  # type: ignore[attr-defined]
-                check=WatchedPool.check_connection if is_checked else None,
+                check=ConnectionPool.check_connection if is_checked else None,
                 open=False,
                 **options,
             )
@@ -74,7 +78,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             time.sleep(delay * random.uniform(0.8, 1.2))
             delay = min(2 * delay, LONGEST_DELAY)
 
-    def _get_pooled(self, conn_params: dict[str, Any], pool: WatchedPool) -> Any:
+    def _get_pooled(self, conn_params: dict[str, Any], pool: Pool) -> Any:
         try:
             connection = super().get_new_connection(conn_params)
         except PoolTimeout:
