@@ -66,12 +66,12 @@ def memory_slope(now: datetime) -> Iterator[Reading]:
 
 @rule("Memory is nearly used up", 90, "percent", severity=Severity.PAGE, runbook="Memory grows")
 def memory_limit(now: datetime) -> Iterator[Reading]:
-    """The kernel will kill the process when it reaches its limit; its requests or jobs are lost."""
+    """At its container's limit the kernel kills a process; its requests or jobs are interrupted."""
     for name, state in values(MEMORY).items():
-        size, limit = state.get("rss"), state.get("limit")
-        if size and limit:
-            share = 100 * size / limit
-            yield Reading(name, share, f"{name} has {share:.0f} % of the memory it may have")
+        used, limit = state.get("used"), state.get("limit")
+        if used and limit:
+            share = 100 * used / limit
+            yield Reading(name, share, f"the container of {name} uses {share:.0f} % of its memory")
 
 
 @rule("A hub is blocked", 250, "ms", runbook="A hub is blocked")

@@ -125,7 +125,8 @@ def memory(number: int) -> dict[str, Any]:
     """What a process has."""
     return {
         "rss": (150 + 5 * number) * MEBIBYTE, "pss": 120 * MEBIBYTE, "uss": 100 * MEBIBYTE,
-        "slope": 0.4 * MEBIBYTE, "limit": 512 * MEBIBYTE, "blocks": 900_000, "frozen": 210_000,
+        "slope": 0.4 * MEBIBYTE, "limit": 512 * MEBIBYTE, "used": 300 * MEBIBYTE,
+        "blocks": 900_000, "frozen": 210_000,
         "counts": [300, 4, 2], "thresholds": [700, 10, 10], "collections": [40_000, 3_000, 90],
         "uncollectable": 0, "collecting": 12.0, "tracing": False, "cpu": 35.0 + number,
         "threads": 5, "files": 60,

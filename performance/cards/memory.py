@@ -39,8 +39,8 @@ PROCESSES = (
     Column("rss", "RSS", "bytes"),
     Column("pss", "PSS", "bytes"),
     Column("uss", "USS", "bytes"),
-    Column("limit", "Limit", "bytes"),
-    Column("used", "Of limit", "percent"),
+    Column("limit", "Container's limit", "bytes"),
+    Column("used", "Of it in use", "percent"),
     Column("slope", "Growth an hour", "bytes"),
     Column("blocks", "Blocks", "number"),
     Column("frozen", "Frozen objects", "number"),
@@ -118,12 +118,13 @@ def health(states: dict[str, dict[str, Any]], suspects: list[str]) -> Health:
     """A limit that is near, then leaks, then growth that may become one."""
     fullest = max(states, key=lambda instance: used(states[instance]) or 0.0)
     share = used(states[fullest]) or 0.0
+    full = f"the container of {fullest} uses {100 * share:.0f} % of its memory"
     if share > TOO_MUCH:
-        return Health(Level.RED, f"{fullest} has {100 * share:.0f} % of the memory it may have")
+        return Health(Level.RED, full)
     if suspects:
         return Health(Level.RED, f"memory that is taken at {suspects[0]} is not given back")
     if share > MUCH:
-        return Health(Level.YELLOW, f"{fullest} has {100 * share:.0f} % of the memory it may have")
+        return Health(Level.YELLOW, full)
     growing = {name: slope(state) for name, state in states.items() if is_growing(state)}
     if growing:
         steepest = max(growing, key=growing.__getitem__)
@@ -201,8 +202,8 @@ def generations(scope: Scope) -> Table:
 
 
 def used(state: dict[str, Any]) -> float | None:
-    """The share of its limit that a process has; None when it has no limit."""
-    size, limit = state.get("rss"), state.get("limit")
+    """The share of its container's limit that is in use, by all that is in it; None: no limit."""
+    size, limit = state.get("used"), state.get("limit")
     return size / limit if size and limit else None
 
 

@@ -8,7 +8,7 @@ import sys
 from collections import Counter, deque
 from pathlib import Path
 from time import monotonic, process_time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from performance.recorders.garbage import collections
 from performance.recording.process import buffer
@@ -27,6 +27,7 @@ SLOPE_OVER = 600.0
 FEWEST_POINTS = 24
 # Larger is what version 1 of cgroups says for no limit.
 NO_LIMIT = 1 << 60
+VERSION_1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
 
 
 class MemorySampler:
@@ -63,12 +64,14 @@ class MemorySampler:
             self._frozen = gc.get_freeze_count()
         if now - self._details_at >= DETAILS_EVERY or not self._details_at:
             self._details, self._details_at = details(), now
+        allowed = allowance()
         return {
             "rss": size,
             **self._details,
             "slope": self._slope.per_hour,
             "grown": self._finder.grown(size) if size is not None else 0,
-            "limit": limit(),
+            "limit": allowed.limit if allowed else None,
+            "used": allowed.used if allowed else None,
             "blocks": sys.getallocatedblocks(),
             "frozen": self._frozen,
             "counts": list(gc.get_count()),
@@ -152,23 +155,41 @@ def files() -> int | None:
         return None
 
 
-def limit() -> int | None:
-    """Bytes that this process's cgroup may have at most, with all that is in it; None: no limit."""
+class Allowance(NamedTuple):
+    """Bytes that a cgroup may have at most, and those of it that are in use, by all that is in it.
+
+    Cached files do not count: the kernel takes their memory back before it kills anybody.
+    """
+
+    limit: int
+    used: int
+
+
+def allowance() -> Allowance | None:
+    """That of the cgroup around this process which is the fullest; None when none has a limit."""
     found = []
     for line in text_of(PROCESS / "cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
         if not controllers:
-            base, name = CGROUPS, "memory.max"
+            base, names = CGROUPS, ("memory.max", "memory.current", "inactive_file")
         elif "memory" in controllers.split(","):
-            base, name = CGROUPS / "memory", "memory.limit_in_bytes"
+            base, names = CGROUPS / "memory", VERSION_1
         else:
             continue
         inner = base / path.lstrip("/")
         for directory in (inner, *inner.parents):
             if directory.is_relative_to(base):
-                found.append(text_of(directory / name).strip())
-    limits = [int(one) for one in found if one.isdecimal()]
-    return min((one for one in limits if one < NO_LIMIT), default=None)
+                found.append(_allowance(directory, *names))
+    limited = [one for one in found if one is not None]
+    return max(limited, key=lambda one: (one.used / one.limit, -one.limit), default=None)
+
+
+def _allowance(directory: Path, limit: str, usage: str, cached: str) -> Allowance | None:
+    most, used = (text_of(directory / name).strip() for name in (limit, usage))
+    if not most.isdecimal() or not 0 < int(most) < NO_LIMIT:
+        return None
+    lines = dict(line.split() for line in text_of(directory / "memory.stat").splitlines())
+    return Allowance(int(most), max(int(used or 0) - int(lines.get(cached, 0)), 0))
 
 
 def text_of(path: Path) -> str:

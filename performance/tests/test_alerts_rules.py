@@ -119,13 +119,14 @@ def test_leaks_are_counted_by_process():
 
 
 def test_memory_is_judged_by_its_slope_and_its_limit():
-    publish(memory={"slope": 64 * 1024 * 1024, "rss": 95, "limit": 100})
-    publish("web/2", memory={"slope": None, "rss": 95, "limit": None})
+    publish(memory={"slope": 64 * 1024 * 1024, "rss": 30, "used": 95, "limit": 100})
+    publish("web/2", memory={"slope": None, "rss": 95, "used": None, "limit": None})
     assert [one[:2] for one in measure("memory_slope")] == [
         ("web/1", 64 * 1024 * 1024),
         ("web/2", 0),
     ]
-    assert measure("memory_limit") == [("web/1", 95.0, "web/1 has 95 % of the memory it may have")]
+    text = "the container of web/1 uses 95 % of its memory"
+    assert measure("memory_limit") == [("web/1", 95.0, text)]
 
 
 def test_a_hub_is_blocked_when_one_in_a_hundred_runs_late():

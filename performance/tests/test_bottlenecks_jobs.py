@@ -215,19 +215,19 @@ def test_a_look_sees_who_waits_for_a_lock_and_that_its_holder_is_idle():
     assert (tallies[postgresql.LOCKED].count, tallies[postgresql.LOCKED].sum) == (1, 0)
 
 
-def remembered(rss, limit, slope=None):
-    buffer.publish("memory", {"rss": rss, "limit": limit, "slope": slope, "cpu": 1.0})
+def remembered(used, limit, slope=None):
+    buffer.publish("memory", {"used": used, "limit": limit, "slope": slope, "cpu": 1.0})
     process()
 
 
-def test_a_process_near_its_limit_wants_a_higher_one():
+def test_a_container_near_its_limit_wants_a_higher_one():
     remembered(475 * MIB, 500 * MIB)
     one = found("memory")
     assert one.severity == pytest.approx(0.75)
     assert (one.change.setting, one.change.wanted) == ("memory limit", 679 * MIB)
 
 
-def test_a_process_that_reaches_its_limit_in_an_hour_is_to_be_mended():
+def test_a_container_that_reaches_its_limit_in_an_hour_is_to_be_mended():
     buffer.record("memory_growth", "jobs/views.py:7", 9 * MIB)
     remembered(200 * MIB, 500 * MIB, slope=300 * MIB)
     one = found("memory")
@@ -246,6 +246,10 @@ def test_what_a_real_process_says_of_its_memory_can_be_judged():
     class NoFinder:
         is_tracing = False
 
+        def grown(self, _size):
+            """Nothing."""
+            return 0
+
         def look(self, *_):
             """Not now."""
 
@@ -257,4 +261,5 @@ def test_what_a_real_process_says_of_its_memory_can_be_judged():
     process()
     (state,) = Evidence().states("memory").values()
     assert state["cpu"] >= 0
-    assert 0 <= danger({**state, "limit": state["limit"] or 1 << 40}) <= 1
+    known = {"limit": state["limit"] or 1 << 40, "used": state["used"] or state["rss"]}
+    assert 0 <= danger({**state, **known}) <= 1

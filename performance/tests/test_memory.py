@@ -212,7 +212,7 @@ def test_a_process_tells_what_it_has(finder):
 
 def test_what_the_kernel_does_not_tell_is_unknown(monkeypatch, tmp_path):
     monkeypatch.setattr(memory, "PROCESS", tmp_path)
-    assert (memory.resident(), memory.details(), memory.files(), memory.limit()) == (
+    assert (memory.resident(), memory.details(), memory.files(), memory.allowance()) == (
         None,
         {},
         None,
@@ -225,13 +225,51 @@ def test_what_the_kernel_does_not_tell_is_unknown(monkeypatch, tmp_path):
     [
         ("0::/pod/app", {"pod/app/memory.max": "max", "pod/memory.max": "1000"}, 1000),
         ("0::/pod/app", {"pod/app/memory.max": "500", "pod/memory.max": "1000"}, 500),
+        (
+            "0::/pod/app",
+            {"pod/app/memory.max": "500", "pod/memory.max": "1000", "pod/memory.current": "9"},
+            1000,
+        ),
         ("0::/", {"memory.max": "700"}, 700),
         ("4:cpu,memory:/app", {"memory/app/memory.limit_in_bytes": "900"}, 900),
         ("4:memory:/app", {"memory/app/memory.limit_in_bytes": str(2**63 - 4096)}, None),
         ("4:cpu:/app", {"memory.max": "700"}, None),
     ],
 )
-def test_the_narrowest_limit_of_the_cgroup_counts(monkeypatch, tmp_path, group, files, limit):
+def test_the_cgroup_that_is_fullest_counts(monkeypatch, tmp_path, group, files, limit):
+    cgroup(monkeypatch, tmp_path, group, files)
+    allowed = memory.allowance()
+    assert (allowed and allowed.limit) == limit
+
+
+@pytest.mark.parametrize(
+    ("group", "files"),
+    [
+        (
+            "0::/app",
+            {
+                "app/memory.max": "1000",
+                "app/memory.current": "900",
+                "app/memory.stat": "anon 500\ninactive_file 300",
+            },
+        ),
+        (
+            "4:memory:/app",
+            {
+                "memory/app/memory.limit_in_bytes": "1000",
+                "memory/app/memory.usage_in_bytes": "900",
+                "memory/app/memory.stat": "inactive_file 7\ntotal_inactive_file 300",
+            },
+        ),
+    ],
+)
+def test_what_a_container_uses_is_all_but_cached_files(monkeypatch, tmp_path, group, files):
+    cgroup(monkeypatch, tmp_path, group, files)
+    assert memory.allowance() == (1000, 600)
+
+
+def cgroup(monkeypatch, tmp_path, group, files):
+    """A process in these cgroups."""
     (tmp_path / "self").mkdir()
     (tmp_path / "self/cgroup").write_text(group + "\n")
     for name, text in files.items():
@@ -240,7 +278,6 @@ def test_the_narrowest_limit_of_the_cgroup_counts(monkeypatch, tmp_path, group, 
         path.write_text(text + "\n")
     monkeypatch.setattr(memory, "PROCESS", tmp_path / "self")
     monkeypatch.setattr(memory, "CGROUPS", tmp_path / "groups")
-    assert memory.limit() == limit
 
 
 class Kept:
@@ -268,9 +305,9 @@ def test_the_card_says_what_to_do_when_nobody_speaks():
 
 @pytest.mark.django_db
 def test_the_memory_card_turns_red_before_the_limit():
-    buffer.publish("memory", {"rss": 950, "pss": 900, "limit": 1000, "slope": None})
+    buffer.publish("memory", {"rss": 240, "pss": 200, "used": 950, "limit": 1000, "slope": None})
     buffer.publish("process", {"role": "web"})
-    buffer.record("memory.rss", "web", 950)
+    buffer.record("memory.rss", "web", 240)
     buffer.record("gc.pause", GENERATIONS[2], 60.0)
     tell("web/1")
     content = MemoryCard().content(Scope())
@@ -280,7 +317,7 @@ def test_the_memory_card_turns_red_before_the_limit():
     row = content.tables[0].rows[0].cells
     assert (row["instance"], row["role"], row["used"]) == ("web/1", "web", 95)
     assert content.tables[1].rows[2].cells["max"] == 60
-    assert content.charts[0].lines[0].values[-1] == 950
+    assert content.charts[0].lines[0].values[-1] == 240
 
 
 @pytest.mark.django_db

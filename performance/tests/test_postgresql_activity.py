@@ -57,6 +57,16 @@ def test_a_blocked_session_is_seen_with_its_blocker():
         assert rows[str(holder)].cells["state"] == "idle in transaction, blocks others"
 
 
+@pytest.mark.parametrize("length", [1, 2000])
+def test_values_of_tables_that_hold_secrets_are_not_shown(length):
+    """Nor the beginning of one that PostgreSQL has cut off."""
+    with session() as (pid, run):
+        run(f"SELECT 1 FROM auth_user WHERE id = 7 AND password = '{'secret' * length}'")
+        sql = looked_at(pid).sql
+    assert "secret" not in sql
+    assert sql.startswith("SELECT %s FROM auth_user WHERE id = %s AND password = ")
+
+
 def test_one_does_not_see_oneself():
     connection.ensure_connection()
     assert connection.connection.info.backend_pid not in pids()

@@ -1,4 +1,4 @@
-"""Memory: a process is near its limit, or will be soon."""
+"""Memory: a container is near its limit, or will be soon."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MEBIBYTE = 1024 * 1024
 
 
 def memory(evidence: Evidence) -> Bottleneck | None:
-    """The process that is nearest to its end.
+    """The process whose container is nearest to its end.
 
     Memory costs no time until it is full, and then all of it. So its severity is how much of the
     last fifth is gone, or for a process that grows, the share of the next hours that it will not
@@ -34,7 +34,7 @@ def memory(evidence: Evidence) -> Bottleneck | None:
     known = {
         name: one
         for name, one in evidence.states("memory").items()
-        if one.get("rss") and one.get("limit")
+        if one.get("used") and one.get("limit")
     }
     if not known:
         return None
@@ -45,9 +45,10 @@ def memory(evidence: Evidence) -> Bottleneck | None:
     hours = hours_left(state)
     is_growing = hours is not None and 1 / (1 + hours) >= fullness(state)
     role = evidence.states("process").get(worst, {}).get("role", "web")
-    reason = f"{worst} has {percent(state['rss'] / state['limit'])} of the memory it may have"
+    share = percent(state["used"] / state["limit"])
+    reason = f"the container of {worst} uses {share} of its memory"
     if is_growing:
-        reason = f"{worst} grows, and reaches its limit in {hours:.1f} hours"
+        reason = f"{worst} grows, and its container reaches its limit in {hours:.1f} hours"
     suspects = evidence.sums("memory_growth")
     suspect = max(suspects.values(), key=lambda one: one.max, default=None)
     return Bottleneck(
@@ -57,7 +58,7 @@ def memory(evidence: Evidence) -> Bottleneck | None:
         "jobs" if role == "worker" else "users",
         reason,
         [
-            Figure("RSS", state["rss"], "bytes", "memory"),
+            Figure("In use", state["used"], "bytes", "memory"),
             Figure("Limit", state["limit"], "bytes", "memory"),
             Figure("Growth an hour", state.get("slope"), "bytes", "memory"),
             Figure("Hours until the limit", hours, "number", "memory"),
@@ -77,13 +78,13 @@ def danger(state: dict[str, Any]) -> float:
 
 def fullness(state: dict[str, Any]) -> float:
     """How much of the last part before the limit is gone."""
-    used = float(state["rss"]) / float(state["limit"])
+    used = float(state["used"]) / float(state["limit"])
     return min(max((used - NEAR) / (1 - NEAR), 0.0), 1.0)
 
 
 def hours_left(state: dict[str, Any]) -> float | None:
     """Until it reaches its limit at its present pace; None when it does not grow."""
-    slope, left = float(state.get("slope") or 0.0), float(state["limit"]) - float(state["rss"])
+    slope, left = float(state.get("slope") or 0.0), float(state["limit"]) - float(state["used"])
     if slope <= performance_settings().memory_slope:
         return None
     return max(left, 0.0) / slope
@@ -91,7 +92,7 @@ def hours_left(state: dict[str, Any]) -> float | None:
 
 def change(state: dict[str, Any], suspect: str, *, is_growing: bool) -> Change:
     """Mend what grows; give more to what needs more."""
-    wanted = ceil(state["rss"] / COMFORTABLE / MEBIBYTE) * MEBIBYTE
+    wanted = ceil(state["used"] / COMFORTABLE / MEBIBYTE) * MEBIBYTE
     if is_growing:
         where = f"{suspect} allocates it" if suspect else "the memory page names a suspect soon"
         return Change(

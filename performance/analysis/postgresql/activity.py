@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from django.db import connection
 
+from performance.analysis.fingerprint import without_secrets
 from performance.analysis.postgresql.rows import rows
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ class Session(NamedTuple):
     """One connection that is not idle.
 
     `seconds` it is in its state, `in_transaction` seconds since its transaction began; `sql` is
-    the latest statement, `blockers` the pids it waits for.
+    the latest statement, without values that are nobody's business; `blockers` are the pids it
+    waits for.
     """
 
     pid: int
@@ -83,19 +85,23 @@ class Session(NamedTuple):
 
 def sessions() -> list[Session]:
     """All that are not idle, the oldest transaction first; this one is left out."""
-    return rows(Session, BUSY, [our_applications()])
+    return [_discreet(one) for one in rows(Session, BUSY, [our_applications()])]
 
 
 def session(pid: int) -> Session | None:
     """One of them, idle or not; None when it is gone."""
     found = rows(Session, ONE, [our_applications(), pid])
-    return found[0] if found else None
+    return _discreet(found[0]) if found else None
 
 
 def end(pid: int, started: datetime, how: How) -> bool:
     """Cancel what a session of ours does, or terminate it; False when there is no such session."""
     found = rows(bool, END.format(how=how), [pid, started, our_applications()])
     return found == [True]
+
+
+def _discreet(one: Session) -> Session:
+    return one._replace(sql=without_secrets(one.sql))
 
 
 def our_applications() -> str:
