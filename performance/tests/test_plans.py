@@ -8,6 +8,7 @@ from performance.analysis.plan_hints import hints, rows_of
 from performance.analysis.plan_tree import own, parse
 from performance.analysis.plans import Query, Unexplainable, explain, literal, recorded
 from performance.models import Sample, Subject
+from performance.tests.sessions import session
 
 pytestmark = pytest.mark.django_db
 
@@ -127,6 +128,14 @@ def test_nothing_is_left_behind_by_an_explanation(books):
     assert sql("SELECT count(*) FROM pg_prepared_statements") == [(0,)]
     assert sql("SHOW transaction_read_only") == [("off",)]
     assert sql("SHOW plan_cache_mode") == [("auto",)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_plan_is_not_waited_for_behind_a_table_that_is_being_changed():
+    with session() as (_, run):
+        run("BEGIN; LOCK TABLE performance_value")
+        with pytest.raises(Unexplainable, match="lock timeout"):
+            explain(Query("SELECT * FROM performance_value"))
 
 
 def test_it_is_not_run_without_values():
