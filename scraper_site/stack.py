@@ -79,7 +79,7 @@ class Stack:
         self._workers = [f"worker-{number}" for number in range(1, options.workers + 1)]
         self._output = Output(stream, ["up", "postgres", "valkey", "site", "web", *self._workers])
         self._supervisor = Supervisor(self._output.line)
-        wanted = environment().metrics_port
+        wanted = environment().metrics_port if environment().performance_enabled else 0
         self._metrics_port = choose_port(wanted, taken=options.port) if wanted else 0
 
     def run(self) -> bool:

@@ -1,12 +1,15 @@
 """A paused queue: nothing is claimed, what runs finishes, and everybody can tell."""
 
+import json
 from datetime import timedelta
 
+import psycopg
 import pytest
 from django.utils import timezone
 
 from jobs.engine.queue import JobSpec, enqueue
 from jobs.engine.repository import Limits
+from jobs.engine.statements import QUEUED_CHANNEL
 from jobs.models import Hold, Job, Pause, State
 from jobs.services import pause_queue, resume_queue
 from jobs.tests.engines import Engine, success
@@ -73,7 +76,16 @@ def test_pausing_twice_keeps_when_it_began(engine):
     assert not resume_queue()
 
 
-def test_a_worker_that_sleeps_is_woken_by_the_end_of_a_pause(api, worker, site_url):
+def test_workers_that_sleep_are_told_of_the_end_of_a_pause(database_url):
+    pause_queue(by=None, reason="")
+    with psycopg.connect(database_url, autocommit=True) as listener:
+        listener.execute(f"LISTEN {QUEUED_CHANNEL}")
+        resume_queue()
+        (told,) = listener.notifies(timeout=10, stop_after=1)
+    assert json.loads(told.payload)["operation"] == "insert"
+
+
+def test_a_paused_queue_goes_on_where_it_stood(api, worker, site_url):
     pause_queue(by=None, reason="")
     job_id = api.submit(site_url)
     assert api.get(f"/api/v1/jobs/{job_id}?wait=1").json()["status"] == "queued"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from django.db import ProgrammingError
+from django.db import Error
 from django.utils import timezone
 
 from performance.models import BenchmarkRun
@@ -27,6 +27,9 @@ def keep(report: Report, seconds: float) -> str:
             seconds=seconds,
             finished_at=timezone.now(),
         )
-    except ProgrammingError:
-        return "This run is not in the console's history: run `manage.py migrate` first."
+    except Error:
+        return (
+            "This run is in no console's history: where DATABASE_URL leads, the service has no "
+            "tables, or they cannot be written to. Run it with the service's own to have it there."
+        )
     return "This run is in the console's history, at /admin/performance/benchmarks/."
