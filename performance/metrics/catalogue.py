@@ -59,7 +59,7 @@ REQUESTS = (
     ),
     histogram(
         "http_request_duration_seconds",
-        "Time from a request's arrival to its answer.",
+        "Time from a request's arrival to its answer, without what `?wait=` asked to wait.",
         *("method", "route"),
     ),
     gauge("http_requests_per_second", "Requests answered a second, over the last ten."),
