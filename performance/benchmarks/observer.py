@@ -15,18 +15,16 @@ from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-from uuid import uuid4
 
 import orjson
 from django.contrib.auth.models import User
 from django.test import Client as Browser
 from django.urls import reverse
 
-from jobs.keys import generate_key
-from jobs.services import create_client, install_key
 from performance.benchmarks import busy_fleet, busy_states
 from performance.benchmarks.practice_site import practice_site
 from performance.benchmarks.report import Report, Row, judged
+from performance.benchmarks.tenants import api_key
 from performance.benchmarks.throughput import Drained, clear, drain
 from performance.benchmarks.web_server import web_server
 from performance.console.pages import CARDS
@@ -110,14 +108,6 @@ def watched_rows(
 def enabled(is_watched: bool) -> str:
     """The value of PERFORMANCE_ENABLED."""
     return "true" if is_watched else "false"
-
-
-def api_key() -> str:
-    """A key of a new client."""
-    owner, _ = User.objects.get_or_create(username="benchmark")
-    key = generate_key()
-    install_key(client=create_client(owner=owner, name=uuid4().hex), key=key)
-    return key
 
 
 def api_load(headers: dict[str, str], requests: int, is_watched: bool) -> Load:

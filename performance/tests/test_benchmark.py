@@ -91,3 +91,13 @@ def test_the_recorders_benchmark_has_a_figure_for_each_hot_path():
     report = recorders.run(number=20, progress=lambda _: None)
     assert [row.unit for row in report.rows] == ["µs"] * 5 + ["ms"] * 2
     assert all(row.value > 0 for row in report.rows if row.unit == "ms")
+
+
+@pytest.mark.xdist_group("benchmarks")
+def test_the_collections_benchmark_compares_both_ways(tmp_path):
+    report = tmp_path / "report.json"
+    done = benchmark("collections", "--requests", "300", "--rounds", "1", "--json", str(report))
+    assert "tuned" in done.stdout, done.stderr
+    rows = {row["metric"]: row["value"] for row in json.loads(report.read_text())["rows"]}
+    assert all(value > 0 for value in rows.values())
+    assert sum(name.endswith("untuned") for name in rows) == 2

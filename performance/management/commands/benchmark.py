@@ -13,6 +13,7 @@ from rich.console import Console
 from performance.benchmarks import (
     backlog,
     cache,
+    collections,
     concurrency,
     observer,
     recorders,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 BENCHMARKS = {
     "backlog": backlog,
     "cache": cache,
+    "collections": collections,
     "concurrency": concurrency,
     "observer": observer,
     "recorders": recorders,
