@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
 
+from performance.analysis.bottlenecks.analyser import analyse
 from performance.analysis.checks import CHECKS
 from performance.benchmarks.busy_names import (
     CODES,
@@ -26,6 +27,7 @@ from performance.models import (
     Alert,
     BenchmarkRun,
     BottleneckReport,
+    Capture,
     Deploy,
     Finding,
     Kind,
@@ -58,10 +60,14 @@ def write(now: datetime) -> None:
     )
     BottleneckReport.objects.bulk_create(
         BottleneckReport(
-            created_at=now - timedelta(hours=number), period="10min", limiter="", document=REPORT
+            created_at=now - timedelta(hours=number), period="10m", limiter="", document=REPORT
         )
         for number in range(50)
     )
+    Capture.objects.bulk_create(list(captures(now)))
+    # Of all that is there by now.
+    told = analyse().document()
+    Value.objects.create(type="bottlenecks", instance=WEB[0], document=told, updated_at=now)
 
 
 def speak() -> None:
@@ -202,6 +208,17 @@ def findings(now: datetime) -> Iterator[Finding]:
             wasted=90_000 / (number + 1),
             resolved_at=now if number % 3 == 2 else None,
         )
+
+
+def captures(now: datetime) -> Iterator[Capture]:
+    """Some of each kind, done."""
+    kinds = list(Capture.Kind)
+    for number in range(40):
+        yield Capture(
+            kind=kinds[number % len(kinds)], target=WEB[number % 4], state=Capture.State.DONE,
+            limits={"seconds": 30}, asked_at=now - timedelta(hours=number),
+            ended_at=now - timedelta(hours=number),
+        )  # fmt: skip
 
 
 def alerts(now: datetime) -> Iterator[Alert]:
