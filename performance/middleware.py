@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from django.core.exceptions import MiddlewareNotUsed
+from django.http import FileResponse, StreamingHttpResponse
 
 from performance.conf import performance_settings
 from performance.recorders import nplusone, requests
@@ -15,9 +16,10 @@ from performance.recording.rescue import rescued, unobserved
 from performance.recording.watch import Watch, current
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from django.http import HttpRequest, HttpResponse
+    from django.http.response import HttpResponseBase
     from django.template.response import SimpleTemplateResponse
 
 # The console does not watch itself.
@@ -45,13 +47,14 @@ class RequestsMiddleware:
                 response = self._get_response(request)
         finally:
             current.reset(token)
-        ended, elapsed = perf_counter(), watch.elapsed
-        with rescued(requests.NAME):
-            view = requests.record(request, response, elapsed)
-            if watch.weight:
-                requests.record_parts(request, response, view, elapsed, watch)
-                nplusone.record(view, watch)
-        governor.spent += perf_counter() - ended
+        if is_made_while_it_is_sent(response):
+            with rescued(requests.NAME):
+                parts: Any = response.streaming_content
+                response.streaming_content = Streamed(
+                    parts, watch, lambda: record(request, response, watch)
+                )
+        else:
+            record(request, response, watch)
         return response
 
     def process_template_response(
@@ -67,3 +70,64 @@ class RequestsMiddleware:
 
             response.add_post_render_callback(rendered)
         return response
+
+
+class Streamed:
+    """The parts of an answer, each made while its request is watched, which ends with them."""
+
+    def __init__(self, parts: Iterable[bytes], watch: Watch, ended: Callable[[], None]) -> None:
+        """`ended` is called once: after the last part, a failure, or when nobody wants more."""
+        self._parts = iter(parts)
+        self._watch = watch
+        self._ended: Callable[[], None] | None = ended
+        self._sent_at = perf_counter()
+
+    def __iter__(self) -> Streamed:
+        return self
+
+    def __next__(self) -> bytes:
+        self._was_sent()
+        token = current.set(self._watch)
+        try:
+            with charged(self._watch):
+                return next(self._parts)
+        except BaseException:
+            self._end()
+            raise
+        finally:
+            current.reset(token)
+            self._sent_at = perf_counter()
+
+    def close(self) -> None:
+        """Django calls it when the answer was sent, or nobody reads it any more."""
+        self._was_sent()
+        self._end()
+
+    def _was_sent(self) -> None:
+        # How fast somebody reads is no slowness of ours.
+        self._watch.asked += (perf_counter() - self._sent_at) * 1000
+
+    def _end(self) -> None:
+        ended, self._ended = self._ended, None
+        if ended is not None:
+            ended()
+
+
+def is_made_while_it_is_sent(response: HttpResponseBase) -> TypeGuard[StreamingHttpResponse]:
+    """Whether there is more to watch: files are there already, and sent by the server itself."""
+    return (
+        isinstance(response, StreamingHttpResponse)
+        and not isinstance(response, FileResponse)
+        and not response.is_async
+    )
+
+
+def record(request: HttpRequest, response: HttpResponseBase, watch: Watch) -> None:
+    """A request has ended."""
+    ended, elapsed = perf_counter(), watch.elapsed
+    with rescued(requests.NAME):
+        view = requests.record(request, response, elapsed)
+        if watch.weight:
+            requests.record_parts(request, response, view, elapsed, watch)
+            nplusone.record(view, watch)
+    governor.spent += perf_counter() - ended

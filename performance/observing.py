@@ -6,9 +6,10 @@ import logging
 import os
 import sys
 from functools import cache
-from time import time
+from time import sleep, time
 from typing import TYPE_CHECKING, NamedTuple
 
+from django.db import connection, transaction
 from django.utils import timezone
 
 from cachelayer.conf import cache_settings
@@ -17,6 +18,7 @@ from jobs.signals import attempt_ended, worker_started, worker_stopped
 from performance.alerts.sampling import AlertsSampler, NoticesSampler
 from performance.analysis.bottlenecks.sampler import BottlenecksSampler
 from performance.analysis.findings import FindingsSampler
+from performance.analysis.postgresql.rows import OURS
 from performance.conf import performance_settings
 from performance.metrics.publishing import publish
 from performance.models import Deploy
@@ -33,16 +35,17 @@ from performance.recorders.queue import QueueSampler
 from performance.recorders.sampling import SamplingSampler
 from performance.recorders.statements import StatementsSampler
 from performance.recorders.workers import WorkerSampler
+from performance.recording.cgroups import cores
 from performance.recording.observer import Observer
 from performance.recording.process import buffer, governor
 from performance.recording.rescue import failures, rescued
 from performance.recording.stream import fleet_stream
 from performance.revision import revision
-from performance.storage.digest import MOST_MESSAGES, Digest
-from performance.storage.trimming import trim
+from performance.storage.digest import MOST_MESSAGES, STREAM, Digest, age_of
+from performance.storage.trimming import MOST, trim
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from jobs.engine.pipeline import Pipeline
     from jobs.engine.worker import Worker
@@ -51,9 +54,17 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Workers digest; web processes only see to it that it goes on without any.
+# Workers digest, every so many seconds.
 DIGEST_EVERY = {"worker": 5.0}
+# Web processes only see to it that it goes on without any: when nobody has for two turns of a
+# worker, and in pieces of so many messages, for they do so in the hub that requests run in.
 DIGEST_EVERY_ELSEWHERE = 15.0
+STAND_IN_AFTER = 10.0
+PIECE = 50
+# In the pieces that a trim removes of each kind; what is left then is removed a minute later.
+MOST_PIECES = 20
+# Processes of one revision start at the same time.
+DEPLOY_LOCK = f"SELECT pg_advisory_xact_lock(hashtext('performance.deploy')){OURS}"
 
 
 @cache
@@ -70,12 +81,18 @@ class DigestSampler:
     def __init__(self, role: str) -> None:
         """How often depends on the role."""
         self.every = DIGEST_EVERY.get(role, DIGEST_EVERY_ELSEWHERE)
+        self._stands_in = role not in DIGEST_EVERY
+        self._piece = PIECE if self._stands_in else MOST_MESSAGES
         self._digest = Digest(stream())
 
     def sample(self) -> None:
-        """Digest until nothing is left."""
-        while self._digest.run() >= MOST_MESSAGES:
-            pass
+        """Digest until nothing is left, unless others do."""
+        # A moment that is far ahead is none that somebody has digested lately.
+        if self._stands_in and abs(age_of(STREAM)) < STAND_IN_AFTER:
+            return
+        while self._digest.run(self._piece) >= self._piece:
+            # Where requests share the thread, it is their turn.
+            sleep(0)
 
 
 class TrimSampler:
@@ -85,8 +102,10 @@ class TrimSampler:
     every = 60.0
 
     def sample(self) -> None:
-        """Remove some of it: what is left then is removed a minute later."""
-        trim(timezone.now())
+        """Remove it in pieces, as long as there are any."""
+        for _ in range(MOST_PIECES):
+            if trim(timezone.now()) < MOST:
+                break
 
 
 class Failed(NamedTuple):
@@ -109,14 +128,14 @@ class ProcessSampler:
         self._metrics_port = metrics_port
         self._role = role
         self._started = time()
+        self._cores = cores()
         self._is_marked = False
         self._failed: dict[str, Failed] = {}
 
     def sample(self) -> None:
         """Publish it."""
         if not self._is_marked:
-            # The first process of a new revision marks the deploy.
-            Deploy.objects.get_or_create(revision=revision(), defaults={"seen_at": timezone.now()})
+            mark_deploy(revision())
             self._is_marked = True
         governor.adjust()
         buffer.publish(
@@ -127,10 +146,12 @@ class ProcessSampler:
                 "started": self._started,
                 "revision": revision(),
                 "python": sys.version.split()[0],
+                "cores": self._cores,
                 "metrics_port": self._metrics_port,
                 "cost": governor.share,
                 "rate": governor.rate,
                 "dropped": self._observer.dropped,
+                "dropped_at": self._observer.dropped_at,
                 "failures": dict(failures),
                 "failed_at": self._failed_at(),
             },
@@ -144,6 +165,15 @@ class ProcessSampler:
             if times != known.times:
                 self._failed[name] = Failed(times, known.first, now)
         return {name: (one.first, one.last) for name, one in self._failed.items()}
+
+
+def mark_deploy(revision: str) -> None:
+    """Remember when this code came, or came back; its first process does so."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(DEPLOY_LOCK)
+        newest = Deploy.objects.order_by("seen_at").values_list("revision", flat=True).last()
+        if newest != revision:
+            Deploy.objects.create(revision=revision, seen_at=timezone.now())
 
 
 def connect() -> None:
@@ -175,17 +205,23 @@ def start(
     *more: Sampler,
     report: Callable[[str], None] = logger.info,
 ) -> Observer | None:
-    """Watch this process from now on; None when PERFORMANCE_ENABLED says no.
+    """Watch this process from now on; None when PERFORMANCE_ENABLED says no, or it does not work.
 
-    `more` are samplers of what only it has; `report` is where it says
-    who it is.
+    `more` are samplers of what only it has; `report` is where it says who it is.
     """
-    settings = performance_settings()
-    if not settings.enabled:
+    if not performance_settings().enabled:
         return None
+    with rescued("observer"):
+        observer = _observer(role, more, report)
+        observer.start()
+        return observer
+    return None
+
+
+def _observer(role: str, more: Sequence[Sampler], report: Callable[[str], None]) -> Observer:
     # First: the others may have to wait for a connection, and it tells why.
     samplers: list[Sampler] = [PoolSampler(role)]
-    observer = Observer(settings.instance, buffer, stream(), samplers, governor)
+    observer = Observer(performance_settings().instance, buffer, stream(), samplers, governor)
     port = 0
     with rescued("metrics"):
         port = publish(observer, samplers, role, report)
@@ -194,7 +230,6 @@ def start(
     samplers += [FindingsSampler(), BottlenecksSampler(), StatementsSampler(), TrimSampler()]
     samplers += [AlertsSampler(), NoticesSampler(role)]
     samplers += [SamplingSampler(cache_layer().remote, governor), *_own_samplers(role)]
-    observer.start()
     return observer
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from functools import cache
+from pathlib import Path
 
 from performance.conf import performance_settings
 
@@ -14,8 +15,11 @@ def revision() -> str:
     if configured := performance_settings().revision:
         return configured
     command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    project = Path(__file__).parents[1]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=5)
+        done = subprocess.run(
+            command, cwd=project, capture_output=True, text=True, check=True, timeout=5
+        )
     except (OSError, subprocess.SubprocessError):
         return "unknown"
     return done.stdout.strip()

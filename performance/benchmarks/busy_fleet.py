@@ -234,3 +234,4 @@ def process_streams() -> Iterator[Stream]:
         yield Stream("lag", [role], 20 * len(processes), 1.5, processes, 1.0)
     yield Stream("gc.pause", generations, 2, 3, WEB, 0.6)
     yield Stream("blocking_call", PLACES, 0.002, 140, WEB, 0.4)
+    yield Stream("blocking_call.web", PLACES, 0.002, 140, WEB, 0.4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
@@ -37,6 +38,7 @@ from performance.models import (
     Value,
 )
 from performance.recorders.requests import PARTS
+from performance.recording.buffer import BAR_STANDS, MOST_SAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,7 +91,7 @@ def states(role: str, number: int, now: datetime) -> dict[str, dict[str, Any]]:
         "process": {
             "role": role, "pid": number + 10, "started": now.timestamp() - 40_000,
             "revision": "0000000", "python": "3.13.1", "metrics_port": 9100, "cost": 0.021,
-            "rate": 1.0, "dropped": 0, "failures": {},
+            "rate": 1.0, "dropped": 0, "dropped_at": None, "failures": {},
         },
         "pools": {"role": role, "pools": [pool(role, number)], "held": []},
         "memory": memory(number),
@@ -158,14 +160,16 @@ def subjects(now: datetime) -> Iterator[Subject]:
 
 
 def samples(now: datetime) -> Iterator[Sample]:
-    """Evidence of seven days, some of each key an hour."""
+    """Evidence of seven days, as much of each key an hour as is left of it."""
     parts = dict.fromkeys(PARTS, 40.0)
-    for hours in range(168):
-        at = now - timedelta(hours=hours)
+    lately = [BAR_STANDS * number for number in range(12)]
+    before = [3600.0 * hours for hours in range(1, 168)]
+    for nth, ago in product(range(MOST_SAMPLES), lately + before):
+        at = now - timedelta(seconds=ago + nth)
         for number, view in enumerate(VIEWS):
             document = {"path": "/api/v1/jobs", "status": 200, "queries": 7, "parts": parts}
             value = 100.0 + number * 13 % 700
-            yield sample("request", view, WEB[number % 4], value, at, document)
+            yield sample("request", view, WEB[(number + nth) % 4], value, at, document)
         for number in range(0, 300, 10):
             document = {"sql": SQL[number], "parameters": [1, 2, 3], "view": VIEWS[number % 40]}
             place = {"file": "jobs/part.py", "line": number}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import ClassVar
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.db import models
@@ -89,7 +90,11 @@ class AlertChannel(models.Model):
     is_enabled = models.BooleanField(default=True)
 
     def __str__(self) -> str:
-        return self.target
+        """What everybody may read: the rest of a webhook's URL often lets its reader post."""
+        if self.kind == self.Kind.EMAIL:
+            return self.target
+        parts = urlsplit(self.target)
+        return f"{parts.scheme}://{parts.netloc}"
 
 
 class AlertNotice(models.Model):

@@ -70,6 +70,7 @@ class Sample(models.Model):
     class Meta:
         indexes: ClassVar = [
             models.Index(fields=["type", "key", "-recorded_at"], name="sample_newest"),
+            models.Index(fields=["type", "-value"], name="sample_largest"),
             models.Index(fields=["recorded_at"], name="sample_old"),
         ]
 

@@ -27,9 +27,9 @@ class BenchmarkRun(models.Model):
 
 
 class Deploy(models.Model):
-    """The first time that a process of this revision was seen: a marker on charts."""
+    """A process of another revision than before was seen, newer or older: a marker on charts."""
 
-    revision = models.TextField(unique=True)
+    revision = models.TextField()
     seen_at = models.DateTimeField(db_index=True)
 
     def __str__(self) -> str:

@@ -157,5 +157,7 @@ class BlockingFinder:
             "about": ABOUT.get(key, ""),
         }
         buffer.record(NAME, key, milliseconds)
+        # One line may block processes of both roles.
+        buffer.record(f"{NAME}.{self._role}", key, milliseconds)
         buffer.describe(NAME, key, document)
         buffer.sample(NAME, key, milliseconds, document)

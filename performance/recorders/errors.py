@@ -31,6 +31,8 @@ NAME = "error"
 # What we log about ourselves, and what `got_request_exception` has told already.
 OURS = "performance"
 REQUESTS = "django.request"
+# Says what went wrong with an answer that was on its way, and keeps that from the root.
+SERVER = "gunicorn.error"
 LONGEST_MESSAGE = 500
 MOST_FRAMES = 40
 # Of one group, in seconds: a fault that happens a thousand times a second looks alike each time.
@@ -44,8 +46,9 @@ _kept_at: dict[str, float] = {}
 def connect() -> None:
     """Hear of every error from now on."""
     got_request_exception.connect(request_failed, dispatch_uid="performance.errors")
-    if not any(isinstance(one, ErrorHandler) for one in logging.root.handlers):
-        logging.root.addHandler(ErrorHandler())
+    for logger in (logging.root, logging.getLogger(SERVER)):
+        if not any(isinstance(one, ErrorHandler) for one in logger.handlers):
+            logger.addHandler(ErrorHandler())
 
 
 def request_failed(request: HttpRequest | None = None, **_: object) -> None:
@@ -66,6 +69,9 @@ class ErrorHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Record it, unless it comes of recording an error."""
         if _is_busy.get() or is_unobserved() or record.name.partition(".")[0] == OURS:
+            return
+        # Where the server tells the root after all, both hear of it.
+        if record.__dict__.setdefault("recorded_by", self) is not self:
             return
         token = _is_busy.set(True)
         try:

@@ -35,12 +35,13 @@ MOST_GATHERED = 2000
 class HostWork:
     """What attempts at a host came to since it was told; times in milliseconds.
 
-    `fetches` are the times of each. Errors are counted by code and whether the job has failed with
-    it for good.
+    `fetches` are the times of each, `unfetched` is how many attempts failed without any. Errors are
+    counted by code and whether the job has failed with it for good.
     """
 
     attempts: int = 0
     fetches: list[float] = field(default_factory=list)
+    unfetched: int = 0
     phases: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     errors: Counter[tuple[str, bool]] = field(default_factory=Counter)
 
@@ -53,6 +54,7 @@ class HostWork:
         """Take in what another has gathered."""
         self.attempts += other.attempts
         self.fetches += other.fetches
+        self.unfetched += other.unfetched
         self.errors += other.errors
         for phase, milliseconds in other.phases.items():
             self.phases[phase] += milliseconds
@@ -84,11 +86,12 @@ class Fetches:
                 phases[phase] += milliseconds
                 if phase in _FETCHING:
                     took += milliseconds
-            # Without any, robots.txt or an address was in the way of it.
             if took:
                 work.fetches.append(took)
             if outcome.error is not None:
                 work.errors[outcome.error.code, outcome.state == "failed"] += 1
+                # Without any, robots.txt or an address was in the way of it.
+                work.unfetched += not took
         governor.spent += perf_counter() - began
 
     def sample(self) -> None:
@@ -119,8 +122,9 @@ def record(host: str, work: HostWork, *, with_phases: bool) -> None:
         buffer.record(NAME, host, milliseconds)
     for phase in PARTS if with_phases else ():
         buffer.count(f"{NAME}.{phase}", host, work.attempts, work.phases[phase])
+    if work.errors:
+        buffer.count(f"{NAME}.failed", host, work.errors.total(), work.unfetched)
     for (code, _), number in work.errors.items():
-        buffer.count(f"{NAME}.failed", host, number)
         buffer.count(f"{NAME}.error", f"{host} {code}", number)
 
 

@@ -104,9 +104,7 @@ class Checkouts:
     def reclaim(self) -> None:
         """Give back by force all that nobody can be using."""
         for checkout in list(self._held.values()):
-            is_abandoned = checkout.is_abandoned()
-            # Asked last: nobody holds what was given back while we looked.
-            if is_abandoned and self._held.get(id(checkout.connection)) is checkout:
+            if checkout.is_abandoned():
                 with rescued(NAME):
                     self.force(checkout)
 
@@ -114,7 +112,13 @@ class Checkouts:
         return len(self._held)
 
     def force(self, checkout: Checkout) -> None:
-        """Give back what nobody uses, rolled back; its leak is told."""
+        """Give back what nobody uses, rolled back; its leak is told.
+
+        Not what somebody else has given back meanwhile, or is at: it may be lent again by then.
+        """
+        if self._held.get(id(checkout.connection)) is not checkout:
+            return
+        self.give_back(checkout.connection)
         tell(checkout)
         buffer.count(FORCED, checkout.key)
         wrapper = checkout.wrapper()

@@ -6,28 +6,23 @@ import gc
 import os
 import sys
 from collections import Counter, deque
-from pathlib import Path
 from time import monotonic, process_time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from performance.recorders.garbage import collections
+from performance.recording.cgroups import PROCESS, allowance, text_of
 from performance.recording.process import buffer
 
 if TYPE_CHECKING:
     from performance.recorders.growth import GrowthFinder
 
 NAME = "memory"
-PROCESS = Path("/proc/self")
-CGROUPS = Path("/sys/fs/cgroup")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 # The kernel walks all pages for the details: a millisecond or more, in which nothing else runs.
 DETAILS_EVERY = 60.0
 SLOPE_OVER = 600.0
 # Fewer points say nothing about a slope.
 FEWEST_POINTS = 24
-# Larger is what version 1 of cgroups says for no limit.
-NO_LIMIT = 1 << 60
-VERSION_1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
 
 
 class MemorySampler:
@@ -153,51 +148,6 @@ def files() -> int | None:
         return sum(1 for _ in (PROCESS / "fd").iterdir()) - 1
     except OSError:
         return None
-
-
-class Allowance(NamedTuple):
-    """Bytes that a cgroup may have at most, and those of it that are in use, by all that is in it.
-
-    Cached files do not count: the kernel takes their memory back before it kills anybody.
-    """
-
-    limit: int
-    used: int
-
-
-def allowance() -> Allowance | None:
-    """That of the cgroup around this process which is the fullest; None when none has a limit."""
-    found = []
-    for line in text_of(PROCESS / "cgroup").splitlines():
-        _, controllers, path = line.split(":", 2)
-        if not controllers:
-            base, names = CGROUPS, ("memory.max", "memory.current", "inactive_file")
-        elif "memory" in controllers.split(","):
-            base, names = CGROUPS / "memory", VERSION_1
-        else:
-            continue
-        inner = base / path.lstrip("/")
-        for directory in (inner, *inner.parents):
-            if directory.is_relative_to(base):
-                found.append(_allowance(directory, *names))
-    limited = [one for one in found if one is not None]
-    return max(limited, key=lambda one: (one.used / one.limit, -one.limit), default=None)
-
-
-def _allowance(directory: Path, limit: str, usage: str, cached: str) -> Allowance | None:
-    most, used = (text_of(directory / name).strip() for name in (limit, usage))
-    if not most.isdecimal() or not 0 < int(most) < NO_LIMIT:
-        return None
-    lines = dict(line.split() for line in text_of(directory / "memory.stat").splitlines())
-    return Allowance(int(most), max(int(used or 0) - int(lines.get(cached, 0)), 0))
-
-
-def text_of(path: Path) -> str:
-    """What a file of the kernel's says; nothing where it does not exist."""
-    try:
-        return path.read_text()
-    except OSError:
-        return ""
 
 
 def object_counts() -> Counter[str]:

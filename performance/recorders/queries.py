@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+from contextlib import suppress
 from decimal import Decimal
 from threading import current_thread
 from time import perf_counter
@@ -107,8 +108,7 @@ def record(
     buffer.record(ALL, statement.operation, milliseconds, weight)
     if rows > 0:
         buffer.count(ROWS, fingerprint, weight, rows * weight)
-    if not statement.is_told:
-        statement.is_told = True
+    if fingerprint not in buffer.described[NAME]:
         first = origin.document(origin.asker(sys._getframe(1)))
         buffer.describe(NAME, fingerprint, {**statement.document, **first})
     if milliseconds >= EVIDENCE_FROM:
@@ -155,28 +155,40 @@ def whose(watch: Watch | None) -> str:
     return view_of(request) if request is not None else f"thread {current_thread().name}"
 
 
+class Unkept(Exception):
+    """A value is too long, or of a type that plain data has not."""
+
+
 def evidence(statement: Statement, sql: Any, parameters: Any) -> dict[str, Any]:
-    """A statement as plain data; its values, in order, only when it reads, and no secrets."""
+    """A statement as plain data; its values, in order, only when it reads, and no secrets.
+
+    All of them or none: with a value cut it would be another statement that is explained.
+    """
     if not isinstance(sql, str) or len(sql) > LONGEST_SQL or statement.is_secret:
         return {"sql": statement.sql}
     values = parameters or ()
     if isinstance(values, dict):
         names = NAMED.findall(sql)
         sql, values = NAMED.sub("%s", sql), [values.get(name) for name in names]
-    if not statement.is_read or len(values) > MOST_VALUES:
-        return {"sql": sql}
-    return {"sql": sql, "parameters": [plain(value) for value in values]}
+    if statement.is_read and len(values) <= MOST_VALUES:
+        with suppress(Unkept):
+            return {"sql": sql, "parameters": [plain(value) for value in values]}
+    return {"sql": sql}
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON has it, cut; of what may be anything only its type."""
+    """A value as JSON has it, whole. Raises Unkept."""
     if value is None or isinstance(value, bool):
         return value
-    if isinstance(value, int | float):
-        # Neither JSON nor the wire has room for more, nor for what is no number.
-        return value if abs(value) < 2**63 else str(value)[:LONGEST_VALUE]
+    if isinstance(value, int | float) and abs(value) < 2**63:
+        return value
     if isinstance(value, list | tuple):
-        return [plain(one) for one in value[:MOST_VALUES]]
-    if isinstance(value, str | UUID | Decimal) or hasattr(value, "isoformat"):
-        return str(value)[:LONGEST_VALUE]
-    return f"({type(value).__name__})"
+        if len(value) > MOST_VALUES:
+            raise Unkept
+        return [plain(one) for one in value]
+    # Neither JSON nor the wire has room for larger numbers, nor for what is no number.
+    if isinstance(value, str | int | float | UUID | Decimal) or hasattr(value, "isoformat"):
+        text = str(value)
+        if len(text) <= LONGEST_VALUE:
+            return text
+    raise Unkept

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import connection, transaction
 
 from jobs.models import Priority
+from performance.analysis.postgresql.rows import OURS
 from performance.recorders import queue_statements as statements
 from performance.recording.process import buffer, governor
 from performance.recording.rescue import rescued
@@ -48,7 +49,7 @@ class QueueSampler:
             cursor.execute(statements.TAKE_TURN)
             if cursor.fetchone() is None:
                 return
-            cursor.execute(statements.LIMITS)
+            cursor.execute(statements.LIMITS + OURS)
             document = state()
         record(document)
         buffer.publish(NAME, document)
@@ -104,6 +105,6 @@ def record(document: dict[str, Any]) -> None:
 
 def _all(statement: str, *parameters: int) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
-        cursor.execute(statement, parameters or None)
+        cursor.execute(statement + OURS, parameters or None)
         rows: list[tuple[Any, ...]] = cursor.fetchall()
         return rows

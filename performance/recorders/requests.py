@@ -9,7 +9,8 @@ from performance.recording.process import buffer
 from performance.recording.watch import current
 
 if TYPE_CHECKING:
-    from django.http import HttpRequest, HttpResponse
+    from django.http import HttpRequest
+    from django.http.response import HttpResponseBase
 
     from performance.recording.watch import Watch
 
@@ -41,7 +42,7 @@ def view_of(request: HttpRequest) -> str:
     return f"{method} /{match.route}" if match else f"{method} (no view)"
 
 
-def record(request: HttpRequest, response: HttpResponse, milliseconds: float) -> str:
+def record(request: HttpRequest, response: HttpResponseBase, milliseconds: float) -> str:
     """Count a request; returns its view."""
     view = view_of(request)
     buffer.record(NAME, view, milliseconds)
@@ -52,7 +53,7 @@ def record(request: HttpRequest, response: HttpResponse, milliseconds: float) ->
 
 
 def record_parts(
-    request: HttpRequest, response: HttpResponse, view: str, milliseconds: float, watch: Watch
+    request: HttpRequest, response: HttpResponseBase, view: str, milliseconds: float, watch: Watch
 ) -> None:
     """What the time went to; whole, when it is among the slowest of its view."""
     weight = watch.weight
@@ -63,7 +64,7 @@ def record_parts(
         buffer.sample(NAME, view, milliseconds, evidence(request, response, watch))
 
 
-def evidence(request: HttpRequest, response: HttpResponse, watch: Watch) -> dict[str, Any]:
+def evidence(request: HttpRequest, response: HttpResponseBase, watch: Watch) -> dict[str, Any]:
     """A request as plain data: the path without its query, which may hold what is private."""
     parts = {part: round(getattr(watch, part), 2) for part in PARTS}
     return {

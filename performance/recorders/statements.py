@@ -30,7 +30,9 @@ LONGEST_TEXT = 20_000
 # So many of each minute are told by themselves, the costliest; the others count together.
 MOST_STATEMENTS = 100
 
-TRY_LOCK = "SELECT pg_try_advisory_xact_lock(hashtext('performance.statements'))"
+# Held by whoever looks, and by whoever resets the counters.
+KEY = "hashtext('performance.statements')"
+TRY_LOCK = f"SELECT pg_try_advisory_xact_lock({KEY})"
 
 # 1.11, of PostgreSQL 17, knows since when it counts each statement.
 FIND_EXTENSION = """

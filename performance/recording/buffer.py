@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from time import monotonic, time
 from typing import Any
 
@@ -10,9 +11,10 @@ from performance.entry import LONGEST_KEY, Message, Name, Sample, Subject, Tally
 # Of one type, in one message: what comes after counts together, so that memory stays bounded.
 MOST_KEYS = 500
 OTHER = "(other)"
-# Of one name, in so many seconds: the largest.
+# Of one name, in so many seconds: the largest; and of all names together in one message.
 MOST_SAMPLES = 3
 BAR_STANDS = 300.0
+MOST_SAMPLES_TOLD = 1_000
 # Of what is too much for a message, the first is told.
 MOST_SUBJECTS = 500
 # Seconds until what a key stands for is told again: it is forgotten when nobody says it for weeks.
@@ -23,7 +25,8 @@ class Buffer:
     """Recorders write to it from whatever thread or greenlet they run in.
 
     Nothing is locked: between greenlets that is exact, and between threads a count that is lost
-    now and then is worth no lock.
+    now and then is worth no lock. `described` has by type the keys of which it knows what they
+    stand for, for whoever would have to find it out.
     """
 
     def __init__(self) -> None:
@@ -34,7 +37,7 @@ class Buffer:
         self._bars: dict[Name, list[float]] = {}
         self._bars_until = 0.0
         self._subjects: dict[Name, dict[str, Any]] = {}
-        self._described: set[Name] = set()
+        self.described: defaultdict[str, set[str]] = defaultdict(set)
         self._described_until = monotonic() + TOLD_AGAIN_AFTER
         self._values: dict[str, dict[str, Any]] = {}
 
@@ -64,6 +67,8 @@ class Buffer:
 
     def is_evidence(self, type: str, key: str, value: float) -> bool:
         """Whether `sample` would keep it: asked before the evidence is gathered."""
+        if len(self._samples) >= MOST_SAMPLES_TOLD:
+            return False
         now = monotonic()
         if now >= self._bars_until:
             self._bars, self._bars_until = {}, now + BAR_STANDS
@@ -72,11 +77,16 @@ class Buffer:
 
     def describe(self, type: str, key: str, document: dict[str, Any]) -> None:
         """Say what a key stands for. It is told every few hours; more often costs nothing."""
-        name = Name(type, key[:LONGEST_KEY])
-        if name in self._described or len(self._subjects) >= MOST_SUBJECTS:
+        key = key[:LONGEST_KEY]
+        known = self.described[type]
+        if key in known or len(self._subjects) >= MOST_SUBJECTS:
             return
-        self._described.add(name)
-        self._subjects[name] = document
+        known.add(key)
+        self._subjects[Name(type, key)] = document
+
+    def forget_described(self) -> None:
+        """What was told has not arrived: describe it again."""
+        self.described.clear()
 
     def publish(self, type: str, document: dict[str, Any]) -> None:
         """This process's present state of that type; the latest is told."""
@@ -88,7 +98,7 @@ class Buffer:
         samples, self._samples = self._samples, []
         subjects, self._subjects = self._subjects, {}
         if monotonic() >= self._described_until:
-            self._described = set()
+            self.forget_described()
             self._described_until = monotonic() + TOLD_AGAIN_AFTER
         values, self._values = self._values, {}
         return Message(
@@ -98,6 +108,11 @@ class Buffer:
             [Subject(*name, document) for name, document in subjects.items()],
             values,
         )
+
+    def forget(self) -> None:
+        """As in a process that has told nothing yet."""
+        self.take("")
+        self.described.clear()
 
     def _tally(self, type: str, key: str) -> Tally:
         name = Name(type, key[:LONGEST_KEY])

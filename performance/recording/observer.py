@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from dataclasses import dataclass, field
-from time import monotonic
+from time import monotonic, time
 from typing import TYPE_CHECKING, Protocol
 
 from django.db import connections
@@ -64,7 +64,10 @@ class Turn:
 
 @dataclass(slots=True)
 class Observer:
-    """`dropped` counts messages that Valkey did not take; `listeners` hear each before it."""
+    """`dropped` counts messages that did not get to Valkey; `listeners` hear each before it.
+
+    `dropped_at` is when the last was dropped, in seconds since the epoch.
+    """
 
     instance: str
     buffer: Buffer
@@ -72,6 +75,7 @@ class Observer:
     samplers: Sequence[Sampler]
     governor: Governor
     dropped: int = 0
+    dropped_at: float | None = None
     listeners: list[Callable[[Message], None]] = field(default_factory=list)
     _stopping: threading.Event = field(default_factory=threading.Event)
 
@@ -90,8 +94,12 @@ class Observer:
             hear(message)
         try:
             self.stream.append(message)
-        except Unavailable:
+        except Exception as error:
             self.dropped += 1
+            self.dropped_at = time()
+            self.buffer.forget_described()
+            if not isinstance(error, Unavailable):
+                raise
 
     def finish(self) -> None:
         """End, and tell at once what there is: the process does not wait for the thread."""

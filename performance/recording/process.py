@@ -11,5 +11,5 @@ from performance.recording.governor import Governor
 buffer = Buffer()
 governor = Governor(performance_settings().most_cost)
 
-# A child tells of itself only.
-os.register_at_fork(after_in_child=lambda: buffer.take(""))
+# A child tells of itself only, and what its parent has said it says for itself.
+os.register_at_fork(after_in_child=buffer.forget)

@@ -1,6 +1,7 @@
 """The way from every process to the one that writes: a capped stream in Valkey.
 
-When Valkey is away, or the stream is longer than anybody reads, messages are dropped and counted.
+When Valkey is away, messages are dropped and counted. When the stream is longer than anybody reads,
+Valkey drops the oldest, which nobody counts.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 # About ten minutes of a fleet of 16 processes.
 MOST_MESSAGES = 10_000
 START = "0-0"
+# With a key, so that in a cluster the server is asked that gives the ids.
+CLOCK = "return redis.call('TIME')"
 
 
 class Stream:
@@ -53,14 +56,20 @@ class Stream:
         found: bytes = reply["last-generated-id"]
         return found.decode()
 
+    def now(self) -> float:
+        """Seconds since the epoch by the clock of ids. Raises Unavailable."""
+        reply: Any = self._call("EVAL", CLOCK, 1, self._key)
+        seconds, microseconds = map(int, reply)
+        return seconds + microseconds / 1e6
+
+    def clear(self) -> None:
+        """Forget everything, the last id included. Raises Unavailable."""
+        self._call("UNLINK", self._key)
+
     def remove(self, upto: str) -> None:
         """Forget messages up to that id. Raises Unavailable."""
         milliseconds, _, number = upto.partition("-")
         self._call("XTRIM", self._key, "MINID", f"{milliseconds}-{int(number) + 1}")
-
-    def clear(self) -> None:
-        """Forget all messages and that there were any. Raises Unavailable."""
-        self._call("UNLINK", self._key)
 
     def _call(self, *command: object) -> object:
         return self._remote.call(command)[0]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class Watch:
     """Milliseconds by what they were spent on; it stands for `weight` of its like.
 
-    What the client has `asked` to wait is none of them.
+    What the client has `asked` to wait, or takes to read what is streamed, is none of them.
     With a weight of 0 the request is counted, but nobody looks at what it does.
     Whoever watches one thing in detail keeps its notes in `notes`, by its own name.
     """

@@ -12,6 +12,9 @@ from performance.histogram import HIGHEST, LOWEST
 
 VERSION = 1
 LARGEST_MESSAGE = 4_000_000
+# Sums of larger numbers may be more than JSON has room for; a later moment is none of this century.
+LARGEST_NUMBER = 1e15
+LATEST = 2.0**32
 
 
 class Garbage(ValueError):
@@ -19,7 +22,7 @@ class Garbage(ValueError):
 
 
 def packed(message: Message) -> bytes:
-    """The message as msgpack."""
+    """The message as msgpack; what is no character becomes a question mark."""
     tallies = [
         (*name, tally.count, tally.sum, tally.max, tally.histogram, tally.is_sampled)
         for name, tally in message.tallies.items()
@@ -27,7 +30,7 @@ def packed(message: Message) -> bytes:
     document = [
         VERSION, message.instance, tallies, message.samples, message.subjects, message.values
     ]  # fmt: skip
-    return bytes(msgpack.packb(document, default=str))
+    return bytes(msgpack.packb(document, default=str, unicode_errors="replace"))
 
 
 def unpacked(data: bytes) -> Message:
@@ -61,7 +64,9 @@ def _tally(row: Any) -> tuple[Name, Tally]:
 
 def _sample(row: Any) -> Sample:
     type, key, value, timestamp, document = row
-    return Sample(_text(type), _text(key), _number(value), _number(timestamp), _plain(document))
+    if not 0 <= _number(timestamp) < LATEST:
+        raise Garbage("not a moment")
+    return Sample(_text(type), _text(key), _number(value), float(timestamp), _plain(document))
 
 
 def _subject(row: Any) -> Subject:
@@ -77,7 +82,8 @@ def _text(value: Any) -> str:
 
 
 def _number(value: Any) -> float:
-    if not isinstance(value, int | float) or not isfinite(value):
+    # What is no number at all is not smaller than anything.
+    if not isinstance(value, int | float) or not abs(value) <= LARGEST_NUMBER:
         raise Garbage("not a number")
     return float(value)
 

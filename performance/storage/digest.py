@@ -8,6 +8,8 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from math import inf
+from time import time
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -33,6 +35,8 @@ MOST_MESSAGES = 500
 # Cursors: how far the stream was read, and up to which minute the longer windows are complete.
 STREAM = "stream"
 ROLLED = "rolled"
+# Seconds that Valkey's clock may be ahead of this process's: what comes later has a made-up id.
+AHEAD = 86_400.0
 FIRST = datetime.min.replace(tzinfo=UTC)
 
 
@@ -49,62 +53,87 @@ class Digest:
     _position: str = START
     _minute: Tallies = field(default_factory=dict)
 
-    def run(self) -> int:
-        """Digest what there is, at most MOST_MESSAGES; returns how many.
+    def run(self, most: int = MOST_MESSAGES) -> int:
+        """Digest what there is, at most so many messages; returns how many.
 
         Nothing when another process is at it. Raises Unavailable and django.db.Error.
         """
+        minute: Tallies = {}
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(statements.TRY_LOCK)
             if not cursor.fetchone()[0]:
                 return 0
             before = position_of(STREAM)
-            if before is not None and order(self.stream.last()) < order(before):
+            last = self.stream.last()
+            if before is not None and order(last) < order(before):
                 # Another Valkey, whose clock is behind the one that this was read from.
                 before = None
             position = before or START
-            found = list(self.stream.read(position, MOST_MESSAGES))
+            known = self._minute if before == self._position else {}
+            found = list(self.stream.read(position, most))
             if found:
                 position = found[-1][0]
                 told = [told for one in found if (told := self._told(*one))]
-                self._store(told, is_known=before == self._position)
-                roll_up_minutes(before=MINUTE.bucket(order(position)[0] / 1000))
+                minute = store(told, known, now=self.stream.now())
+                if told:
+                    roll_up_minutes(before=MINUTE.bucket(told[-1].at))
                 Cursor.objects.update_or_create(name=STREAM, defaults={"position": position})
-        if position != START:
-            self._position = position
+        # Remembered once it is committed: what fails before is read and merged again.
+        if found:
+            self._position, self._minute = position, minute
+        if is_ahead(position):
+            # Valkey would go on from there: all that comes would be from the future too.
+            self.stream.clear()
+        elif position != START:
             self.stream.remove(position)
         return len(found)
 
     def _told(self, message_id: str, data: bytes) -> Told | None:
         try:
+            if is_ahead(message_id):
+                raise Garbage("it is from the future")
             return Told(order(message_id)[0] / 1000, unpacked(data))
         except Garbage as error:
             self.garbage += 1
             logger.warning("a message about performance is not readable: %s", error)
             return None
 
-    def _store(self, told: list[Told], *, is_known: bool) -> None:
-        tallies = folding.fold(told)
-        known = self._minute if is_known else {}
-        # Until this is committed nothing is remembered: it may be rolled back.
-        self._minute = {}
-        merge_known(tallies, known)
-        write(statements.UPSERT_AGGREGATES, folding.aggregate_rows(tallies))
-        write(statements.UPSERT_VALUES, folding.value_rows(told))
-        write(statements.UPSERT_SUBJECTS, folding.subject_rows(told))
-        write(statements.INSERT_SAMPLES, folding.sample_rows(told))
-        latest = max((place.bucket for place in tallies), default=None)
-        kept = {**known, **tallies}
-        self._minute = {place: tally for place, tally in kept.items() if place.bucket == latest}
+
+def store(told: list[Told], known: Tallies, now: float) -> Tallies:
+    """Write what was told, with what is `known` of it; returns its latest minute as it is then.
+
+    `now` is by the clock that the messages' times are by.
+    """
+    tallies = folding.fold(told)
+    merge_known(tallies, known)
+    write(statements.UPSERT_AGGREGATES, folding.aggregate_rows(tallies))
+    write(statements.UPSERT_VALUES, folding.value_rows(told, now))
+    write(statements.UPSERT_SUBJECTS, folding.subject_rows(told))
+    write(statements.INSERT_SAMPLES, folding.sample_rows(told))
+    latest = max((place.bucket for place in tallies), default=None)
+    kept = {**known, **tallies}
+    return {place: tally for place, tally in kept.items() if place.bucket == latest}
 
 
 def merge_known(tallies: Tallies, known: Tallies) -> None:
-    """Add to each tally what was there before: as `known` has it, else as PostgreSQL does."""
-    unknown = [place for place in tallies if place not in known]
+    """Add to each tally what was there before: as `known` has it, else as PostgreSQL does.
+
+    New keys for which there is no room become one.
+    """
+    new = tallies.keys() - known.keys()
     for place in tallies.keys() & known.keys():
         tallies[place].merge(known[place])
-    for row in read(statements.KNOWN_AGGREGATES, folding.place_rows(unknown)):
-        tallies[Place(*row[:5])].merge(tally_of(row[5:]))
+    for row in read(statements.KNOWN_AGGREGATES, folding.place_rows(new)):
+        place = Place(*row[:5])
+        tallies[place].merge(tally_of(row[5:]))
+        new.discard(place)
+    groups = folding.grouped(new)
+    wanted = folding.place_rows(Place(*group, "") for group in groups)
+    taken = {row[:4]: row[4] for row in read(statements.TAKEN, wanted)}
+    others = folding.crowd_out(tallies, groups, taken)
+    if others:
+        merge_known(others, known)
+        tallies.update(others)
 
 
 def roll_up_minutes(*, before: datetime) -> None:
@@ -137,6 +166,17 @@ def tally_of(columns: Sequence[Any]) -> Tally:
 def position_of(name: str) -> str | None:
     """Where a cursor stands."""
     return Cursor.objects.filter(name=name).values_list("position", flat=True).first()
+
+
+def is_ahead(message_id: str) -> bool:
+    """Whether that id was not given by a clock."""
+    return order(message_id)[0] / 1000 > time() + AHEAD
+
+
+def age_of(name: str) -> float:
+    """Seconds since the message came that a cursor stands at; infinite before any."""
+    position = position_of(name)
+    return time() - order(position)[0] / 1000 if position else inf
 
 
 def order(message_id: str) -> tuple[int, int]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections import defaultdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgpack
 
 from performance.entry import Tally
+from performance.recording.buffer import MOST_KEYS, OTHER
 from performance.storage.periods import GRAINS, MINUTE
 
 if TYPE_CHECKING:
@@ -43,6 +45,8 @@ class Place(NamedTuple):
 
 
 Tallies = dict[Place, Tally]
+# All of a place but its key.
+Group = tuple[str, int, str, datetime]
 
 
 def fold(told: Iterable[Told]) -> Tallies:
@@ -75,6 +79,34 @@ def take(tallies: Tallies, place: Place, tally: Tally) -> None:
     known.merge(tally)
 
 
+def grouped(places: Iterable[Place]) -> dict[Group, list[Place]]:
+    """Those that have a name of their own, by all but that."""
+    groups: dict[Group, list[Place]] = defaultdict(list)
+    for place in places:
+        if place.key != OTHER:
+            groups[place[:4]].append(place)
+    return groups
+
+
+def crowd_out(
+    tallies: Tallies, new: Mapping[Group, list[Place]], taken: Mapping[Group, int]
+) -> Tallies:
+    """Take out the smallest of the new keys, where there are more than MOST_KEYS with those taken.
+
+    They are added to the tally of OTHER; where there is none yet, that is returned.
+    """
+    others: Tallies = {}
+    for group, places in new.items():
+        room = max(MOST_KEYS - taken.get(group, 0), 0)
+        if len(places) <= room:
+            continue
+        places.sort(key=lambda one: (tallies[one].sum, tallies[one].count), reverse=True)
+        other = Place(*group, OTHER)
+        for place in places[room:]:
+            take(tallies if other in tallies else others, other, tallies.pop(place))
+    return others
+
+
 def place_rows(places: Iterable[Place]) -> list[Row]:
     """Rows of `statements.KNOWN_AGGREGATES`."""
     return [place._asdict() for place in places]
@@ -99,8 +131,8 @@ def aggregate_rows(tallies: Mapping[Place, Tally]) -> list[Row]:
     ]
 
 
-def value_rows(told: Iterable[Told]) -> list[Row]:
-    """Rows of `statements.UPSERT_VALUES`: of each state the latest."""
+def value_rows(told: Iterable[Told], now: float) -> list[Row]:
+    """Rows of `statements.UPSERT_VALUES`: of each state the latest; its age is by their clock."""
     latest: dict[tuple[str, str], Row] = {}
     for one in told:
         instance = one.message.instance
@@ -109,7 +141,7 @@ def value_rows(told: Iterable[Told]) -> list[Row]:
                 "type": type,
                 "instance": instance,
                 "document": document,
-                "updated_at": one.moment,
+                "age": max(now - one.at, 0.0),
             }
     return [latest[name] for name in sorted(latest)]
 

@@ -11,16 +11,17 @@ LONGEST = timedelta(days=7)
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """A window to look at; a bucket is `seconds` long. Some windows are kept by process too."""
+    """A window of so many buckets to look at, each `seconds` long. Some are kept by process too."""
 
     name: str
     seconds: int
     by_instance: bool
+    buckets: int = BUCKETS
 
     @property
     def window(self) -> timedelta:
         """How far back it goes."""
-        return min(timedelta(seconds=self.seconds * BUCKETS), LONGEST)
+        return min(timedelta(seconds=self.seconds * self.buckets), LONGEST)
 
     @property
     def longer(self) -> Period | None:

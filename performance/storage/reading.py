@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from django.db import connection
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from performance.histogram import Histogram, add, percentile, percentiles
@@ -232,7 +233,7 @@ def samples(type: str, scope: Scope, key: str | None = None, most: int = 10) -> 
 
 
 def _told(types: list[str] | None, within: timedelta) -> States:
-    fresh = Value.objects.filter(updated_at__gt=timezone.now() - within)
+    fresh = Value.objects.filter(updated_at__gt=Now() - within)
     if types is not None:
         fresh = fresh.filter(type__in=types)
     found: States = {}

@@ -1,12 +1,19 @@
-"""The SQL that writes what was recorded; each takes its rows as one JSON array of objects.
+"""The SQL that writes what was recorded; rows are given as one JSON array of objects.
 
 That is a third of the cost of an array for each column, most of which is spent in Python.
 """
 
 # One writer at a time in the whole fleet, so that what it reads it can write again merged.
+# The comment, here and elsewhere, tells what the console asks from what the service asks.
 TRY_LOCK = """
 SELECT pg_try_advisory_xact_lock(hashtext('performance.digest')),
     set_config('synchronous_commit', 'off', true)
+/* performance_console */
+"""
+
+TRY_LOCK_TRIM = """
+SELECT pg_try_advisory_xact_lock(hashtext('performance.trim'))
+/* performance_console */
 """
 
 KNOWN_AGGREGATES = """
@@ -15,6 +22,17 @@ SELECT known.type, known.period, known.instance, known.bucket, known.key,
 FROM json_to_recordset(%s::json)
     AS wanted (type text, period int, instance text, bucket timestamptz, key text)
 JOIN performance_aggregate known USING (type, period, instance, bucket, key)
+"""
+
+# How many keys there are already.
+TAKEN = """
+SELECT wanted.type, wanted.period, wanted.instance, wanted.bucket, (
+    SELECT count(*) FROM performance_aggregate kept
+    WHERE (kept.type, kept.period, kept.instance, kept.bucket)
+        = (wanted.type, wanted.period, wanted.instance, wanted.bucket)
+)
+FROM json_to_recordset(%s::json)
+    AS wanted (type text, period int, instance text, bucket timestamptz)
 """
 
 UPSERT_AGGREGATES = """
@@ -46,11 +64,12 @@ FROM performance_aggregate
 WHERE period = %s AND bucket >= %s AND bucket < %s
 """
 
+# By the clock that it is read by: who spoke last is alive, whatever Valkey's clock says.
 UPSERT_VALUES = """
 INSERT INTO performance_value (type, instance, document, updated_at)
-SELECT type, instance, document, updated_at
+SELECT type, instance, document, now() - make_interval(secs => age)
 FROM json_to_recordset(%s::json)
-    AS told (type text, instance text, document jsonb, updated_at timestamptz)
+    AS told (type text, instance text, document jsonb, age float8)
 ON CONFLICT (type, instance) DO UPDATE
 SET document = excluded.document, updated_at = excluded.updated_at
 """
@@ -68,5 +87,16 @@ INSERT INTO performance_sample (type, key, instance, value, recorded_at, documen
 SELECT type, key, instance, value, recorded_at, document
 FROM json_to_recordset(%s::json) AS told (
     type text, key text, instance text, value float8, recorded_at timestamptz, document jsonb
+)
+"""
+
+# Of each name all but so many, at most so many rows.
+THIN_SAMPLES = """
+DELETE FROM performance_sample WHERE id IN (
+    SELECT id FROM (
+        SELECT id, row_number() OVER (PARTITION BY type, key ORDER BY value DESC, id) AS place
+        FROM performance_sample WHERE recorded_at >= %s AND recorded_at < %s
+    ) ranked
+    WHERE place > %s LIMIT %s
 )
 """

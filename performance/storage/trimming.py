@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 from django.db import connection, transaction
 
@@ -12,26 +12,27 @@ from performance.models import (
     Alert,
     BottleneckReport,
     Capture,
+    Cursor,
     Deploy,
     Finding,
     Sample,
-    StatementTotals,
     Subject,
     Value,
 )
+from performance.recording.buffer import MOST_SAMPLES
+from performance.storage import statements
 from performance.storage.periods import GRAINS
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from django.db.models import Model, QuerySet
 
-TRY_LOCK = "SELECT pg_try_advisory_xact_lock(hashtext('performance.trim'))"
-# What is not an aggregate: by which moment it ages, and for how many days it is kept.
+# Rows of each kind that are removed at once.
+MOST = 5_000
+# What is not an aggregate: by which moment it ages, and for how many days it is kept. Totals of
+# statements are none of it: one that is idle for weeks would be new then, with all its calls.
 KEPT: dict[type[Model], tuple[str, int]] = {
     Value: ("updated_at", 1),
     Sample: ("recorded_at", 7),
-    StatementTotals: ("seen_at", 7),
     Subject: ("seen_at", 14),
     Capture: ("ended_at", 30),
     Alert: ("resolved_at", 90),
@@ -39,15 +40,18 @@ KEPT: dict[type[Model], tuple[str, int]] = {
     Deploy: ("seen_at", 90),
     Finding: ("resolved_at", 90),
 }
+# A cursor: up to which hour of the past only the largest samples are left.
+THINNED = "thinned"
+HOUR = timedelta(hours=1)
 
 
-def trim(now: datetime, most: int = 5_000) -> int:
+def trim(now: datetime, most: int = MOST) -> int:
     """Remove what is old, at most so many rows of each kind; returns how many.
 
     Nothing while another process is at it.
     """
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(TRY_LOCK)
+        cursor.execute(statements.TRY_LOCK_TRIM)
         if not cursor.fetchone()[0]:
             return 0
         old: list[QuerySet[Model]] = [
@@ -58,7 +62,31 @@ def trim(now: datetime, most: int = 5_000) -> int:
             model._default_manager.filter(**{f"{field}__lt": now - timedelta(days=days)})
             for model, (field, days) in KEPT.items()
         ]
-        return sum(_delete(rows, most) for rows in old)
+        return sum(_delete(rows, most) for rows in old) + thin(now, most)
+
+
+def thin(now: datetime, most: int) -> int:
+    """Of each hour that has been over for one, leave of each name the largest samples.
+
+    Every process keeps its largest of each few minutes, which is more than anybody reads later.
+    """
+    done = Cursor.objects.filter(name=THINNED).values_list("position", flat=True).first()
+    begin = datetime.fromisoformat(done) if done else _hour_of_the_oldest(now)
+    deleted = 0
+    while begin + 2 * HOUR <= now and deleted < most:
+        with connection.cursor() as cursor:
+            parameters: list[Any] = [begin, begin + HOUR, MOST_SAMPLES, most - deleted]
+            cursor.execute(statements.THIN_SAMPLES, parameters)
+            deleted += cursor.rowcount
+        if deleted < most:
+            begin += HOUR
+    Cursor.objects.update_or_create(name=THINNED, defaults={"position": begin.isoformat()})
+    return deleted
+
+
+def _hour_of_the_oldest(now: datetime) -> datetime:
+    oldest = Sample.objects.order_by("recorded_at").values_list("recorded_at", flat=True).first()
+    return (oldest or now).astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
 def _delete(rows: QuerySet[Model], most: int) -> int:

@@ -36,6 +36,7 @@ TOTALS = f"""
 SELECT kept.type, sum(count) AS count, sum(sum) AS sum, max(max) AS max, bool_or(is_sampled)
 {ROWS} GROUP BY kept.type
 """
+KEYS = f"SELECT count(DISTINCT key) {ROWS}"
 HISTOGRAMS = f"SELECT key, histogram {ROWS}"
 
 
@@ -79,8 +80,16 @@ def totals(types: Iterable[str], scope: Scope) -> list[tuple[str, float, float, 
     return _found(TOTALS, types, scope, None)
 
 
-def histograms(type: str, scope: Scope, keys: Iterable[str]) -> list[tuple[str, bytes]]:
-    """The histograms of these keys, several of each, as their column has them."""
+def number_of_keys(type: str, scope: Scope) -> int:
+    """How many keys of a type there are."""
+    ((number,),) = _found(KEYS, [type], scope, None)
+    return int(number)
+
+
+def histograms(
+    type: str, scope: Scope, keys: Iterable[str] | None = None
+) -> list[tuple[str, bytes]]:
+    """The histograms of these keys or of all, several of each, as their column has them."""
     return _found(HISTOGRAMS, [type], scope, keys)
 
 
