@@ -16,6 +16,7 @@ from django.db import connection, transaction
 from django.db.models import Case, F, Max, Min, Sum, When
 from django.utils import timezone
 
+from performance.analysis.postgresql.rows import OURS
 from performance.models import Cursor, Finding, Kind
 from performance.storage.periods import PERIODS
 from performance.storage.reading import Scope, subjects, sums
@@ -24,18 +25,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-# Sightings within an hour that raise a finding; of the others the first does.
+# Sightings within an hour that raise a finding; of the others the first does. They are
+# extrapolated: where only some requests are looked at, one of them stands for enough of its like.
 RAISED_AT = {Kind.N_PLUS_ONE: 3, Kind.DUPLICATE_QUERIES: 3}
 QUIET_FOR = timedelta(days=7)
 # Calls of the view that were looked at without a sighting, after which it seems to be mended.
 MENDED_AFTER = 100
 # Recorded for each request that is looked at in detail: what is only counted shows no fault.
 LOOKED_AT = "request.looked_at"
-# Of each kind, those that cost most.
+# Of each kind, those that cost most may be raised.
 MOST = 200
 
 CURSOR = "findings"
-TRY_LOCK = "SELECT pg_try_advisory_xact_lock(hashtext('performance.findings'))"
+TRY_LOCK = f"SELECT pg_try_advisory_xact_lock(hashtext('performance.findings')){OURS}"
 CALLS = """
 SELECT asked.id, sum(looked_at.count)
 FROM unnest(%s::bigint[], %s::text[], %s::int[], %s::timestamptz[])
@@ -104,11 +106,15 @@ def review(now: datetime) -> int:
 
 
 def _review_kind(kind: Kind, now: datetime) -> int:
-    sightings = {one.key: one for one in sighted(kind, now) if one.count >= RAISED_AT.get(kind, 1)}
-    if not sightings:
+    seen = {one.key: one for one in sighted(kind, now)}
+    if not seen:
         return 0
-    rows = Finding.objects.select_for_update().filter(kind=kind, key__in=list(sightings))
+    rows = Finding.objects.select_for_update().filter(kind=kind, key__in=list(seen))
     known = {one.key: one for one in rows}
+    # What is open is no less open for being seen seldom.
+    still = {key for key, one in known.items() if one.resolved_at is None}
+    enough = RAISED_AT.get(kind, 1)
+    sightings = {key: one for key, one in seen.items() if key in still or one.count >= enough}
     about = subjects(kind.value, sightings)
     total = sums(kind.value, Scope(PERIODS["7d"]), list(sightings))
     found = []
@@ -128,14 +134,15 @@ def _review_kind(kind: Kind, now: datetime) -> int:
 
 
 def sighted(kind: Kind, now: datetime) -> list[Sighting]:
-    """The keys of a kind that the last hour has seen, those first that cost most."""
+    """The keys of a kind that the last hour has seen: those that cost most, and all open ones."""
     rows = Scope().rows(kind.value, now).values("key")
     found = rows.annotate(
         entries=Sum("count"), wasted=Sum("sum"), first=Min("bucket"), last=Max("bucket")
-    )
+    ).order_by("-wasted", "key")
+    still = Finding.objects.filter(kind=kind, resolved_at=None).values("key")
     return [
         Sighting(row["key"], row["entries"], row["wasted"], row["first"], row["last"])
-        for row in found.order_by("-wasted", "key")[:MOST]
+        for row in found[:MOST].union(found.filter(key__in=still))
     ]
 
 

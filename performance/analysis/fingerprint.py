@@ -68,7 +68,7 @@ class Statement:
 
     `fingerprint` is 16 hexadecimal digits; `sql` the text as it was first met, cut; `operation` is
     its verb in capitals; `is_read` says that it is a SELECT that writes nothing, as far as its text
-    tells; `is_secret` that its values must not be kept. Whoever tells of it sets `is_told`.
+    tells; `is_secret` that its values must not be kept.
     """
 
     fingerprint: str
@@ -77,7 +77,6 @@ class Statement:
     tables: tuple[str, ...]
     is_read: bool
     is_secret: bool
-    is_told: bool = False
 
     @property
     def document(self) -> dict[str, Any]:

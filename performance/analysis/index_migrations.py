@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
 from django.conf import settings
-from django.db import connection
 from django.db.migrations.loader import MigrationLoader
 
+from performance.analysis.postgresql.rows import row
 from performance.analysis.suggestions import quoted
 
 if TYPE_CHECKING:
@@ -78,8 +79,13 @@ def migration(suggestion: Suggestion) -> str:
 
 
 def model_of(suggestion: Suggestion) -> type[Model] | None:
-    """The model whose table it is, if its app is part of this project and not installed."""
-    for model in apps.get_models(include_auto_created=True):
+    """The model whose table it is, if its app is part of this project and not installed.
+
+    Migrations know no model of a table between two models, and of no schema but the usual one.
+    """
+    if suggestion.schema != row(str, "SELECT coalesce(current_schema(), '')"):
+        return None
+    for model in apps.get_models():
         if model._meta.db_table == suggestion.table and model._meta.managed:
             app = Path(apps.get_app_config(model._meta.app_label).path)
             inside = app.is_relative_to(settings.BASE_DIR) and "site-packages" not in app.parts
@@ -96,7 +102,12 @@ def fields_of(model: type[Model], suggestion: Suggestion) -> list[str]:
 
 def latest_migration(app: str) -> str:
     """The name of an app's latest migration, which the new one comes after."""
-    loader: Any = MigrationLoader(connection)
-    ((_, name),) = loader.graph.leaf_nodes(app)
+    ((_, name),) = _graph().leaf_nodes(app)
     found: str = name
     return found
+
+
+@cache
+def _graph() -> Any:
+    """All migrations of this code, which are imported for it."""
+    return MigrationLoader(None).graph

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from hashlib import sha1
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.apps import apps
 
@@ -29,6 +29,28 @@ COSTLY = 50.0
 MANY = 20
 
 CONDITION = re.compile(r'(?<!\w)(?:"?(\w++)"?\.)?+"?(\w++)"?\s++(?:=|IN)\s++\(?%s', re.IGNORECASE)
+# Behind the name of a table the one that it goes by.
+ALIAS = re.compile(r'\b(?:FROM|JOIN)\s++"?(\w++)"?(?=\s++(?:AS\s++)?"?(\w++)"?)', re.IGNORECASE)
+CONTENT_TYPE = "contenttypes.ContentType"
+
+
+class Condition(NamedTuple):
+    """A column that is compared with a value; what no model knows has neither model nor field."""
+
+    table: str
+    column: str
+    model: type[Model] | None
+    field: Field[Any, Any] | None
+
+    @property
+    def likelihood(self) -> int:
+        """A primary key first, then what refers to a row; of a content type there are few."""
+        if self.field is None:
+            return 0
+        if self.field.primary_key:
+            return 2
+        owner = self.field.related_model
+        return int(isinstance(owner, type) and owner._meta.label != CONTENT_TYPE)
 
 
 def verdict(count: int, distinct: float, milliseconds: float) -> Kind | None:
@@ -57,20 +79,33 @@ def advice(sql: str, tables: tuple[str, ...], source_tables: tuple[str, ...]) ->
 
     A condition on a primary key follows a foreign key forwards, another one follows it backwards.
     """
-    conditions = re.split(r"\bWHERE\b", sql, maxsplit=1, flags=re.IGNORECASE)[1:]
-    found = CONDITION.search(conditions[0]) if conditions else None
+    found = condition(sql, tables)
     if not found:
         return "Ask for all of them in one query before the loop."
-    table, column = found[1] or (tables[0] if tables else ""), found[2]
-    model = models_by_table().get(table)
+    table, column, model, field = found
     if model is None:
         return f"Ask for all rows of {table} in one query before the loop: {column} IN (…)."
-    field = next((field for field in model._meta.concrete_fields if field.column == column), None)
     if field is None or not (field.primary_key or field.is_relation):
         return f"Ask for all of them in one query before the loop: {column}__in=…"
     if field.primary_key:
         return forwards(model, source_tables)
     return backwards(model, field)
+
+
+def condition(sql: str, tables: tuple[str, ...]) -> Condition | None:
+    """The one that is most likely what differs from one run to the next; None without any."""
+    aliases = {alias: table for table, alias in ALIAS.findall(sql)}
+    models = models_by_table()
+    found = []
+    for where in re.split(r"\bWHERE\b", sql, maxsplit=1, flags=re.IGNORECASE)[1:]:
+        for name, column in CONDITION.findall(where):
+            table = aliases.get(name, name) or (tables[0] if tables else "")
+            model = models.get(table)
+            fields = model._meta.concrete_fields if model else ()
+            field = next((field for field in fields if field.column == column), None)
+            found.append(Condition(table, column, model, field))
+    best = max(found, key=lambda one: one.likelihood, default=None)
+    return best if best is None or best.likelihood else found[-1]
 
 
 def forwards(model: type[Model], source_tables: tuple[str, ...]) -> str:

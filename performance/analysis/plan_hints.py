@@ -50,9 +50,12 @@ def hints(plan: Plan, sizes: Mapping[Relation, float]) -> list[Hint]:
 def is_wasteful_scan(step: Step, sizes: Mapping[Relation, float]) -> bool:
     """Whether a large table is read whole for the sake of few of its rows."""
     size = sizes.get((step.schema, step.relation), 0.0)
-    if not step.kind.endswith("Seq Scan") or "Filter" not in step.conditions:
+    if not step.kind.endswith("Seq Scan") or "Filter" not in step.conditions or not step.loops:
         return False
-    found = step.rows if step.actual_rows is None else step.actual_rows / max(step.loops, 1.0)
+    # It may have had enough rows before it has read all, or none was asked for.
+    if step.actual_rows is not None and (step.removed or 0.0) < (1 - SELECTIVE) * size:
+        return False
+    found = step.rows if step.actual_rows is None else step.actual_rows / step.loops
     return size >= LARGE_TABLE and found <= SELECTIVE * size
 
 
@@ -61,6 +64,8 @@ def _row(schema: str, name: str, count: float) -> tuple[str, str, float]:
 
 
 def _of(step: Step, sizes: Mapping[Relation, float]) -> Iterator[str]:
+    if not step.loops:
+        return
     if is_wasteful_scan(step, sizes):
         size = sizes[step.schema, step.relation]
         yield (
@@ -85,7 +90,8 @@ def _of(step: Step, sizes: Mapping[Relation, float]) -> Iterator[str]:
 def _index_hints(step: Step) -> Iterator[str]:
     if not step.index:
         return
-    if step.kind.endswith("Index Scan") and "Index Cond" not in step.conditions:
+    is_whole = step.actual_rows is None or not step.is_cut
+    if step.kind.endswith("Index Scan") and "Index Cond" not in step.conditions and is_whole:
         if "Filter" in step.conditions:
             yield (
                 f"Walks the whole of {step.index} without a condition on it, and filters "

@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 # What narrows down the rows that a step returns, by its label in PostgreSQL's own words.
 CONDITIONS = (
     "Index Cond", "Recheck Cond", "Hash Cond", "Merge Cond", "Join Filter", "TID Cond",
     "One-Time Filter", "Filter",
 )  # fmt: skip
+# These read everything below them before they give their first row, whoever stops asking later.
+GREEDY = {"Sort", "Hash", "Aggregate", "HashAggregate", "Bitmap Heap Scan", "BitmapAnd", "BitmapOr"}
 MISESTIMATE = 10.0
 CALL = re.compile(r'"([^"]+)"\(|(\w+)\(')
 
@@ -23,8 +25,9 @@ class Step:
     """A node of a plan. Times are milliseconds of all its loops, sizes bytes, blocks 8 kB.
 
     What only a run can tell (`actual_rows` in all loops, `time` with everything below,
-    `self_time`, `removed` rows) is None when it was only planned. `self_cost` is in the planner's
-    units, without what is below.
+    `self_time`, `removed` rows) is None when it was only planned. `cost` is the planner's for one
+    loop, `self_cost` what it is of the whole plan's, in all loops and without what is below. A step
+    that `is_cut` need not be read to its end: whoever asks may have enough before.
     """
 
     kind: str
@@ -49,6 +52,7 @@ class Step:
     blocks_read: int = 0
     blocks_temporary: int = 0
     heap_fetches: float = 0.0
+    is_cut: bool = False
     steps: tuple[Step, ...] = ()
 
     @property
@@ -62,10 +66,15 @@ class Step:
 
     @property
     def misestimate(self) -> float | None:
-        """How many times too few or too many rows were expected; 1 is right, None is unknown."""
+        """How many times too few or too many rows were expected; 1 is right, None is unknown.
+
+        Fewer rows than expected say nothing of a step that is cut short.
+        """
         if self.actual_rows is None or not self.loops:
             return None
         expected, found = max(self.rows, 1.0), max(self.actual_rows / self.loops, 1.0)
+        if self.is_cut and found < expected:
+            return None
         return max(expected / found, found / expected)
 
     @property
@@ -123,7 +132,7 @@ def parse(document: list[dict[str, Any]]) -> Plan:
     whole = document[0]
     calls = {quoted or name for text in _texts(whole) for quoted, name in CALL.findall(text)}
     return Plan(
-        _step(whole["Plan"], 1.0),
+        _step(whole["Plan"]),
         whole.get("Planning Time"),
         whole.get("Execution Time"),
         frozenset(calls),
@@ -138,10 +147,18 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(one)
 
 
-def _step(node: dict[str, Any], processes: float) -> Step:
+def _step(
+    node: dict[str, Any], processes: float = 1.0, rounds: float = 1.0, is_cut: bool = False
+) -> Step:
     # Below a Gather every process adds its loops, and all of them run at once.
     below = processes * (1 + node.get("Workers Launched", 0))
-    steps = tuple(_step(child, below) for child in node.get("Plans", ()))
+    children = node.get("Plans", ())
+    shares = _shares(node, children)
+    steps = tuple(
+        _step(child, below, rounds * share, _is_cut(node, child, is_cut=is_cut))
+        for child, share in zip(children, shares, strict=True)
+    )
+    parts = sum(step.cost * share for step, share in zip(steps, shares, strict=True))
     loops = float(node.get("Actual Loops", 1))
     time, actual_rows = _all_loops(node, loops, processes)
     return Step(
@@ -152,7 +169,7 @@ def _step(node: dict[str, Any], processes: float) -> Step:
         index=node.get("Index Name", ""),
         role=node.get("Subplan Name", ""),
         cost=node["Total Cost"],
-        self_cost=max(0.0, node["Total Cost"] - sum(step.cost for step in steps)),
+        self_cost=rounds * max(0.0, node["Total Cost"] - parts),
         rows=node["Plan Rows"],
         width=node["Plan Width"],
         loops=loops,
@@ -167,8 +184,42 @@ def _step(node: dict[str, Any], processes: float) -> Step:
         blocks_read=node.get("Shared Read Blocks", 0),
         blocks_temporary=node.get("Temp Read Blocks", 0) + node.get("Temp Written Blocks", 0),
         heap_fetches=node.get("Heap Fetches", 0),
+        is_cut=is_cut,
         steps=steps,
     )
+
+
+def _shares(node: dict[str, Any], children: Sequence[dict[str, Any]]) -> list[float]:
+    """How many times the cost of each child, which is of one round, is in that of the node."""
+    whole, costs = node["Total Cost"], [child["Total Cost"] for child in children]
+    shares = [1.0] * len(costs)
+    parts = {child.get("Parent Relationship"): at for at, child in enumerate(children)}
+    if node["Node Type"] == "Nested Loop" and {"Outer", "Inner"} <= set(parts):
+        outer, inner = parts["Outer"], parts["Inner"]
+        # What is kept in memory is cheap from its second round on: that is the loop's own work.
+        if children[inner]["Node Type"] != "Materialize" and costs[inner]:
+            rest = max(whole - sum(costs) + costs[inner], 0.0) / costs[inner]
+            shares[inner] = min(max(children[outer]["Plan Rows"], 1), rest)
+    together = sum(cost * share for cost, share in zip(costs, shares, strict=True))
+    # Where not all is read, a child costs more than the node: below a Limit, or in a merge.
+    return [share * min(1.0, whole / together) for share in shares] if together else shares
+
+
+def _is_cut(node: dict[str, Any], child: dict[str, Any], *, is_cut: bool) -> bool:
+    """Whether the child may be left before its end, in a node of which the same `is_cut`."""
+    kind = _kind(node).removeprefix("Parallel ")
+    if child["Node Type"] == "Hash":
+        return False
+    if kind == "Limit":
+        # With fewer rows than it was planned for, it has asked for all there are.
+        return is_cut or node.get("Actual Rows", node["Plan Rows"]) >= node["Plan Rows"]
+    part = child.get("Parent Relationship")
+    if part in ("InitPlan", "SubPlan") and not child.get("Subplan Name", "").startswith("CTE"):
+        # Perhaps an EXISTS, which a plan does not tell.
+        return True
+    if part == "Inner" and node.get("Join Type") in ("Semi", "Anti"):
+        return True
+    return is_cut and kind not in GREEDY
 
 
 def _kind(node: dict[str, Any]) -> str:

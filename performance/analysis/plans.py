@@ -83,10 +83,11 @@ def recorded(kind: str, key: str) -> Query | None:
     return Query(subject.document["sql"]) if subject and subject.document.get("sql") else None
 
 
-def explain(query: Query, *, run: bool = False) -> Plan:
+def explain(query: Query, *, run: bool = False, longest: str = LONGEST) -> Plan:
     """The plan; with `run` it is executed, if it is certain that it only reads.
 
-    Without values the plan is the one that PostgreSQL would use for any of them.
+    Without values the plan is the one that PostgreSQL would use for any of them. PostgreSQL works
+    at it for `longest`, with a unit as in its settings.
     Raises Unexplainable.
     """
     if run and query.placeholders and query.parameters is None:
@@ -95,7 +96,7 @@ def explain(query: Query, *, run: bool = False) -> Plan:
             "that is recorded as evidence brings them."
         )
     try:
-        with _prepared(query) as call:
+        with _prepared(query, longest) as call:
             plan = parse(_explained("VERBOSE", call))
             if not run:
                 return plan
@@ -107,14 +108,14 @@ def explain(query: Query, *, run: bool = False) -> Plan:
 
 
 @contextmanager
-def _prepared(query: Query) -> Iterator[str]:
+def _prepared(query: Query, longest: str) -> Iterator[str]:
     """Prepare it in a transaction that cannot write and is rolled back; gives how to call it."""
     values: Sequence[Any] = query.parameters or [None] * query.placeholders
     generic = "force_generic_plan" if query.parameters is None else "force_custom_plan"
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(f"SET TRANSACTION READ ONLY{OURS}")
-            cursor.execute(f"SET LOCAL statement_timeout = '{LONGEST}'{OURS}")
+            cursor.execute(f"SET LOCAL statement_timeout = '{longest}'{OURS}")
             cursor.execute(f"SET LOCAL lock_timeout = '{LOCKED_FOR}'{OURS}")
             cursor.execute(f"SET LOCAL plan_cache_mode = {generic}{OURS}")
             _prepare(query.numbered)
@@ -138,15 +139,15 @@ def _prepare(sql: str) -> None:
 def _forget() -> None:
     """What is prepared outlives the rollback."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT FROM pg_prepared_statements WHERE name = %s", [NAME])
+        cursor.execute(f"SELECT FROM pg_prepared_statements WHERE name = %s{OURS}", [NAME])
         if cursor.fetchone() is not None:
-            cursor.execute(f"DEALLOCATE {NAME}")
+            cursor.execute(f"DEALLOCATE {NAME}{OURS}")
 
 
 def _explained(options: str, call: str) -> Any:
     with connection.cursor() as cursor:
         # None, for a value may have a percent sign in it.
-        cursor.execute(f"EXPLAIN (FORMAT JSON, {options}) EXECUTE {call}", None)
+        cursor.execute(f"EXPLAIN (FORMAT JSON, {options}) EXECUTE {call}{OURS}", None)
         return cursor.fetchone()[0]
 
 

@@ -123,9 +123,13 @@ def columns_for(step: Step) -> tuple[str, ...]:
     place = [step.schema, step.relation]
     known = dict(rows(_pair, COLUMNS, [step.schema, *place]))
     equal, ranges = _compared(step, known)
-    chosen = sorted(equal, key=lambda name: -known[name])[:MOST_COLUMNS]
+
+    def rank(name: str) -> tuple[float, str]:
+        return -known[name], name
+
+    chosen = sorted(equal, key=rank)[:MOST_COLUMNS]
     if len(chosen) < MOST_COLUMNS:
-        chosen += sorted(ranges - equal, key=lambda name: -known[name])[:1]
+        chosen += sorted(ranges - equal, key=rank)[:1]
     existing: list[list[str]] = rows(list, EXISTING, place)
     if any(set(one[: len(chosen)]) == set(chosen) for one in existing):
         return ()
@@ -142,7 +146,7 @@ def _worth_explaining(scope: Scope) -> list[Summary]:
     tables = [one.table for one in missing()]
     known = {line.key for line in slow}
     # A table that is read whole shows in what asks for it, were it slow or only frequent.
-    others = (line for line in top("statement", scope, order="sum", most=200) if tables)
+    others = top("statement", scope, order="sum", most=200) if tables else []
     slow += [
         line
         for line in others

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from time import monotonic
 from typing import TYPE_CHECKING, Literal
 
 from django.db import DatabaseError, connection, transaction
 
-from performance.analysis.plans import explain
+from performance.analysis.plans import Unexplainable, explain
 from performance.analysis.postgresql.rows import OURS, rows
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 # A real index stops writes to its table while it is tried, so the table must be small.
 LARGEST = 64 * 1024 * 1024
 LOCK_TIMEOUT = "500ms"
-LONGEST = "10s"
+# Seconds, all in all.
+LONGEST = 2.0
 # A plan that is cheaper by less is no reason to pay for an index at every write.
 WORTHWHILE = 0.8
 
@@ -30,9 +32,14 @@ WHERE extname = 'hypopg'
 IS_USABLE = "SELECT NOT indcheckxmin FROM pg_index WHERE indexrelid = to_regclass(%s)"
 
 LOCK_NOT_AVAILABLE = "55P03"
+QUERY_CANCELED = "57014"
 IN_USE = (
     "{table} is being written to, and an index that is made only to be tried would hold that up. "
     "Install hypopg, or try again when less is written."
+)
+TOO_LONG = (
+    "Making the index and trying it would hold up writes to {table} for more than {longest:g} s. "
+    "Install hypopg and try it without running the statement, or try it on a copy."
 )
 
 How = Literal["hypothetical", "real"]
@@ -80,7 +87,7 @@ def trial(suggestion: Suggestion, *, run: bool = False, largest: int = LARGEST) 
         _require_small(suggestion, largest)
         return Trial(before, _real(suggestion, run=run), "real")
     except DatabaseError as error:
-        if getattr(error.__cause__, "sqlstate", "") == LOCK_NOT_AVAILABLE:
+        if _sqlstate(error) == LOCK_NOT_AVAILABLE:
             raise Untried(IN_USE.format(table=suggestion.table)) from error
         said = str(error).splitlines()[0]
         raise Untried(f"PostgreSQL does not make the index for a trial: {said}.") from error
@@ -91,23 +98,41 @@ def _hypothetical(suggestion: Suggestion, schema: str) -> Plan:
     try:
         # A failure ends this transaction only. What hypopg remembers belongs to the session.
         with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(f"SELECT {schema}.hypopg_create_index(%s)", [suggestion.statement])
+            cursor.execute(f"SELECT {schema}.hypopg_create_index(%s){OURS}", [suggestion.statement])
         return explain(suggestion.query)
     finally:
         with connection.cursor() as cursor:
-            cursor.execute(f"SELECT {schema}.hypopg_reset()")
+            cursor.execute(f"SELECT {schema}.hypopg_reset(){OURS}")
 
 
 def _real(suggestion: Suggestion, *, run: bool) -> Plan:
-    """By a real index, in a transaction that is rolled back."""
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
-        cursor.execute(f"SET LOCAL statement_timeout = '{LONGEST}'")
-        cursor.execute(suggestion.statement + OURS, None)
-        _require_usable(suggestion)
-        plan = explain(suggestion.query, run=run)
-        transaction.set_rollback(True)
+    """By a real index, in a transaction that is rolled back before writers have waited for long."""
+    until = monotonic() + LONGEST
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'{OURS}")
+            cursor.execute(f"SET LOCAL statement_timeout = '{_left(until)}'{OURS}")
+            cursor.execute(suggestion.statement + OURS, None)
+            _require_usable(suggestion)
+            plan = explain(suggestion.query, run=run, longest=_left(until))
+            transaction.set_rollback(True)
+    except (DatabaseError, Unexplainable) as error:
+        if _sqlstate(error) != QUERY_CANCELED:
+            raise
+        raise Untried(TOO_LONG.format(table=suggestion.table, longest=LONGEST)) from error
     return plan
+
+
+def _left(until: float) -> str:
+    """How long a statement may take so that it ends by then; 0 would be for ever."""
+    return f"{max(1, round(1000 * (until - monotonic())))}ms"
+
+
+def _sqlstate(error: BaseException | None) -> str:
+    """PostgreSQL's code of what an error was caused by; empty when it was not PostgreSQL."""
+    while error is not None and not hasattr(error, "sqlstate"):
+        error = error.__cause__
+    return getattr(error, "sqlstate", None) or ""
 
 
 def _require_small(suggestion: Suggestion, largest: int) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from django.db import transaction
+
 from performance.analysis.bottlenecks.cache_misses import cache_misses
 from performance.analysis.bottlenecks.db_pool import db_pool
-from performance.analysis.bottlenecks.evidence import LOAD, NOW, WINDOWS, Evidence, Window
+from performance.analysis.bottlenecks.evidence import NOW, WINDOWS, Evidence
 from performance.analysis.bottlenecks.figures import figures
 from performance.analysis.bottlenecks.hub_blocking import hub_blocking
 from performance.analysis.bottlenecks.memory import memory
@@ -18,12 +20,14 @@ from performance.analysis.bottlenecks.slow_query import slow_query
 from performance.analysis.bottlenecks.valkey import valkey
 from performance.analysis.bottlenecks.web_cpu import web_cpu
 from performance.analysis.bottlenecks.worker_concurrency import latest, worker_concurrency
+from performance.recording.rescue import rescued
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from performance.analysis.bottlenecks.shapes import Bottleneck, Figure
+    from performance.analysis.bottlenecks.shapes import Bottleneck, Figure, Level
+    from performance.storage.periods import Period
 
 DETECTORS: tuple[Callable[[Evidence], Bottleneck | None], ...] = (
     web_cpu,
@@ -45,16 +49,18 @@ NO_PROCESS = (
     " PERFORMANCE_ENABLED on and Valkey reachable."
 )
 
+FAILED = "The detector {} failed, see the log: what it looks for is not judged."
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
     """The verdict on a window that ended `at`: `found` has the worst first.
 
-    `missing` says in sentences what nobody has told, so that no detector could judge it.
+    `missing` says in sentences what was not judged: nobody has told it, or its detector failed.
     """
 
     at: datetime
-    window: Window
+    window: Period
     state: str
     found: Sequence[Bottleneck]
     figures: Sequence[tuple[str, Figure, int]]
@@ -64,6 +70,13 @@ class Report:
     def limiter(self) -> Bottleneck | None:
         """The worst; None when nothing limits."""
         return self.found[0] if self.found else None
+
+    @property
+    def level(self) -> Level:
+        """That of the worst; yellow when nobody knows."""
+        if self.limiter is not None:
+            return self.limiter.level
+        return "yellow" if self.state == UNKNOWN else "green"
 
     @property
     def summary(self) -> str:
@@ -81,11 +94,11 @@ class Report:
         return {
             "at": self.at.isoformat(),
             "window": self.window.name,
-            "begins": (self.at - self.window.length).isoformat(),
+            "begins": (self.at - self.window.window).isoformat(),
             "state": self.state,
             "summary": self.summary,
             "limiter": self.limiter.name if self.limiter else "",
-            "level": self.limiter.level if self.limiter else "green",
+            "level": self.level,
             "bottlenecks": [one.document() for one in self.found],
             "figures": [
                 {"name": name, "label": one.label, "value": one.value, "unit": one.unit,
@@ -96,29 +109,42 @@ class Report:
         }  # fmt: skip
 
 
-def analyse(window: Window = NOW) -> Report:
+def analyse(window: Period = NOW) -> Report:
     """What limits the service in that window. Reads only. Raises django.db.Error."""
     evidence = Evidence(window)
-    found = [one for detect in DETECTORS if (one := detect(evidence)) is not None]
-    found.sort(key=lambda one: -one.severity)
+    found, failed = detected(evidence)
     return Report(
         evidence.now,
         window,
-        state_of(evidence, found),
+        state_of(evidence, found, failed),
         found,
         figures(evidence),
-        missing(evidence),
+        [*failed, *missing(evidence)],
     )
 
 
-def state_of(evidence: Evidence, found: Sequence[Bottleneck]) -> str:
-    """Limited, well, idle, or unknown."""
+def detected(evidence: Evidence) -> tuple[list[Bottleneck], list[str]]:
+    """What was found, the worst first, and a sentence for each detector that failed.
+
+    The others go on without it.
+    """
+    told: dict[str, Bottleneck | None] = {}
+    for detect in DETECTORS:
+        # What PostgreSQL refuses would end the transaction that all are in.
+        with rescued(f"bottlenecks.{detect.__name__}"), transaction.atomic():
+            told[detect.__name__] = detect(evidence)
+    found = [one for one in told.values() if one is not None]
+    failed = [FAILED.format(one.__name__) for one in DETECTORS if one.__name__ not in told]
+    return sorted(found, key=lambda one: -one.severity), failed
+
+
+def state_of(evidence: Evidence, found: Sequence[Bottleneck], failed: Sequence[str]) -> str:
+    """Limited, well, idle, or unknown, as when a detector failed that may have found something."""
     if found:
         return LIMITED
-    if not evidence.states("process"):
+    if failed or not evidence.states("process"):
         return UNKNOWN
-    load = max(evidence.count("request"), evidence.count("attempt.run"))
-    return WELL if load >= LOAD else IDLE
+    return WELL if evidence.has_users or evidence.has_jobs else IDLE
 
 
 def missing(evidence: Evidence) -> list[str]:

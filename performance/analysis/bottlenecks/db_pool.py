@@ -21,18 +21,18 @@ USUAL = 2.0
 def db_pool(evidence: Evidence) -> Bottleneck | None:
     """Waits for connections, and requests that got none."""
     waits = {
-        key: one
-        for key, one in evidence.spreads("pool.wait").items()
+        key: evidence.spread("pool.wait", key)
+        for key in evidence.sums("pool.wait")
         if key.startswith(f"{WEB} PostgreSQL")
     }
     if not waits:
         return None
     key = max(waits, key=lambda one: beyond(waits[one], USUAL))
     refused = evidence.count("pool.timeout", key)
-    requests = evidence.count("request")
-    severity = max(
-        evidence.of_users(beyond(waits[key], USUAL)), min(refused / requests, 1) if requests else 0
-    )
+    # The check whether a connection is alive waits too, until the process has time for its answer.
+    waited = evidence.less_lag(beyond(waits[key], USUAL))
+    failed = min(refused / evidence.count("request"), 1.0) if evidence.has_users else 0.0
+    severity = max(evidence.of_users(waited), failed)
     if severity < YELLOW_FROM:
         return None
     pools = states_of(evidence, key)

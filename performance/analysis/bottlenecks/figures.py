@@ -5,13 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from performance.analysis.bottlenecks.shapes import Figure
-from performance.histogram import add
-from performance.storage.reading import Summary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from performance.analysis.bottlenecks.evidence import Evidence
+    from performance.storage.reading import Summary
 
 # Which way is better: up, down, or neither.
 UP, DOWN, NEITHER = 1, -1, 0
@@ -19,9 +16,9 @@ UP, DOWN, NEITHER = 1, -1, 0
 
 def figures(evidence: Evidence) -> list[tuple[str, Figure, int]]:
     """Name, figure, and which way is better; None where nothing happened."""
-    requests = together(evidence.spreads("request").values())
-    waits = together(evidence.spreads("attempt.wait").values())
-    runs = together(evidence.spreads("attempt.run").values())
+    requests = evidence.spread("request.all", "")
+    waits = evidence.spread("attempt.wait")
+    runs = evidence.spread("attempt.run")
     failed = evidence.count("request.5xx")
     errors = evidence.count("attempt.error")
     return [
@@ -34,17 +31,6 @@ def figures(evidence: Evidence) -> list[tuple[str, Figure, int]]:
         ("failed_attempts", share("Attempts failed", errors, runs, "attempt.error"), DOWN),
         ("processes", Figure("Processes", len(evidence.states("process")), "number", "process"), 0),
     ]
-
-
-def together(found: Iterable[Summary]) -> Summary:
-    """All keys as one."""
-    whole = Summary("")
-    for one in found:
-        whole.count += one.count
-        whole.sum += one.sum
-        whole.max = max(whole.max, one.max)
-        add(whole.histogram, one.histogram)
-    return whole
 
 
 def rate(evidence: Evidence, label: str, whole: Summary, type: str) -> Figure:

@@ -13,10 +13,10 @@ from performance.analysis.bottlenecks.shapes import (
     percent,
 )
 from performance.recording.heartbeat import BEAT
-from performance.storage.reading import Summary, subjects
 
 if TYPE_CHECKING:
     from performance.analysis.bottlenecks.evidence import Evidence
+    from performance.storage.reading import Summary
 
 NAME = "hub_blocking"
 TITLE = "Hub blocking"
@@ -28,7 +28,8 @@ def hub_blocking(evidence: Evidence) -> Bottleneck | None:
     web, worker = blocked(evidence, WEB), blocked(evidence, WORKER)
     of_users = evidence.of_users(evidence.sum("request.lag") * share_of_lag(evidence, web))
     seconds = observed(evidence, WORKER)
-    of_jobs = min(total(worker) / 1000 / seconds, 1.0) if seconds else 0.0
+    is_told = evidence.has_jobs and seconds
+    of_jobs = min(total(worker) / 1000 / seconds, 1.0) if is_told else 0.0
     severity = max(of_users, of_jobs)
     if severity < YELLOW_FROM:
         return None
@@ -63,9 +64,7 @@ def hub_blocking(evidence: Evidence) -> Bottleneck | None:
 
 def blocked(evidence: Evidence, role: str) -> list[Summary]:
     """The calls that blocked processes of that role."""
-    found = evidence.sums(TYPE)
-    about = subjects(TYPE, found)
-    return [one for key, one in found.items() if about.get(key, {}).get("role") == role]
+    return list(evidence.sums(f"{TYPE}.{role}").values())
 
 
 def total(calls: list[Summary]) -> float:

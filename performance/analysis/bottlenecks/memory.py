@@ -13,12 +13,14 @@ from performance.analysis.bottlenecks.shapes import (
     percent,
 )
 from performance.conf import performance_settings
+from performance.models import Kind, Sample
 
 if TYPE_CHECKING:
     from performance.analysis.bottlenecks.evidence import Evidence
 
 NAME = "memory"
 TITLE = "Memory"
+GROWTH: str = Kind.MEMORY_GROWTH.value
 # Shares of the limit: from the first on it is counted, the last is comfortable.
 NEAR, COMFORTABLE = 0.8, 0.7
 MEBIBYTE = 1024 * 1024
@@ -49,8 +51,7 @@ def memory(evidence: Evidence) -> Bottleneck | None:
     reason = f"the container of {worst} uses {share} of its memory"
     if is_growing:
         reason = f"{worst} grows, and its container reaches its limit in {hours:.1f} hours"
-    suspects = evidence.sums("memory_growth")
-    suspect = max(suspects.values(), key=lambda one: one.max, default=None)
+    suspect = suspect_of(evidence, role)
     return Bottleneck(
         NAME,
         TITLE,
@@ -62,9 +63,9 @@ def memory(evidence: Evidence) -> Bottleneck | None:
             Figure("Limit", state["limit"], "bytes", "memory"),
             Figure("Growth an hour", state.get("slope"), "bytes", "memory"),
             Figure("Hours until the limit", hours, "number", "memory"),
-            Figure("Leak suspect", suspect.key if suspect else None, "", "memory_growth"),
+            Figure("Leak suspect", suspect or None, "", GROWTH),
         ],
-        change(state, suspect.key if suspect else "", is_growing=is_growing),
+        change(state, suspect, is_growing=is_growing),
         "No process is killed in the middle of its work.",
         ("page", "memory"),
     )
@@ -88,6 +89,19 @@ def hours_left(state: dict[str, Any]) -> float | None:
     if slope <= performance_settings().memory_slope:
         return None
     return max(left, 0.0) / slope
+
+
+def suspect_of(evidence: Evidence, role: str) -> str:
+    """The line that memory was seen to grow by most in a process of that role, if any was.
+
+    One process is traced at a time, and those of a role run the same code.
+    """
+    found = Sample.objects.filter(
+        type=GROWTH,
+        instance__in=evidence.of_role(role),
+        recorded_at__gt=evidence.now - evidence.window.window,
+    )
+    return found.order_by("-value").values_list("key", flat=True).first() or ""
 
 
 def change(state: dict[str, Any], suspect: str, *, is_growing: bool) -> Change:

@@ -39,10 +39,10 @@ SELECT extract(epoch FROM current_setting('idle_in_transaction_session_timeout')
 def postgresql_cpu(evidence: Evidence) -> Bottleneck | None:
     """More sessions run than there are cores, so each runs only part of the time."""
     running = sessions(evidence, RUNNING)
-    if running <= evidence.cores:
+    if running <= evidence.machine:
         return None
     share, is_users = in_database(evidence)
-    severity = share * (running - evidence.cores) / running
+    severity = share * (running - evidence.machine) / running
     if severity < YELLOW_FROM:
         return None
     costliest = statement(evidence)
@@ -52,10 +52,10 @@ def postgresql_cpu(evidence: Evidence) -> Bottleneck | None:
         CPU_TITLE,
         severity,
         "users" if is_users else "jobs",
-        f"{running:.1f} sessions compute on {evidence.cores} cores at a time",
+        f"{running:.1f} sessions compute on {evidence.machine} cores at a time",
         [
             Figure("Sessions that compute", running, "number", SESSIONS),
-            Figure("Cores", evidence.cores, "number", "this machine"),
+            Figure("Cores", evidence.machine, "number", "this machine"),
             Figure("Costliest statement", sql(evidence, costliest), "", "statement"),
             Figure(
                 "Of all time in PostgreSQL",
@@ -68,10 +68,10 @@ def postgresql_cpu(evidence: Evidence) -> Bottleneck | None:
             "Make the costliest statement cheaper first. Then give PostgreSQL's machine cores, as"
             " many as sessions compute; this one is taken for its like.",
             "cores",
-            evidence.cores,
-            min(ceil(running), evidence.cores * MOST_GROWTH),
+            evidence.machine,
+            min(ceil(running), evidence.machine * MOST_GROWTH),
         ),
-        f"Statements take {percent(evidence.cores / running)} of the time that they take now.",
+        f"Statements take {percent(evidence.machine / running)} of the time that they take now.",
         ("plan", "statement", costliest.key) if costliest else ("page", "database"),
     )
 

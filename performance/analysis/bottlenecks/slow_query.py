@@ -32,7 +32,8 @@ def slow_query(evidence: Evidence) -> Bottleneck | None:
         return None
     worst = max(slow, key=wasted)
     # Commands and threads run statements too, for which no user waits.
-    severity = evidence.of_users(min(wasted(worst), evidence.sum("request.database")))
+    waited = min(wasted(worst), evidence.sum("request.database"))
+    severity = evidence.of_users(evidence.less_lag(waited))
     if severity < YELLOW_FROM:
         return None
     about = evidence.about(TYPE, worst.key)

@@ -29,17 +29,19 @@ ENOUGH = 50
 def valkey(evidence: Evidence) -> Bottleneck | None:
     """Late answers; while processes cannot reach it, what they load instead."""
     calls = evidence.spread("cache.call", "")
-    # A call that has its answer still waits until its process has time for it.
-    late = min(beyond(calls, USUAL), evidence.sum("request.cache")) - evidence.sum("request.lag")
-    late = max(late, 0.0) if calls.count >= ENOUGH else 0.0
-    broken = [one for one in evidence.states("cache").values() if one["breaker"] != "closed"]
-    loading = evidence.sum("cache.local.loads") if broken else 0.0
+    late = evidence.less_lag(min(beyond(calls, USUAL), evidence.sum("request.cache")))
+    late = late if calls.count >= ENOUGH else 0.0
+    states = evidence.states("cache").values()
+    broken = [one for one in states if one["breaker"] != "closed"]
+    # Who can reach it loads what nobody has cached; how it was an hour ago nobody has told.
+    loading = evidence.lately.sum("cache.local.loads") * len(broken) / max(len(states), 1)
     severity = evidence.of_users(late + loading)
     if severity < YELLOW_FROM:
         return None
     waits = pool_waits(evidence)
+    is_away = loading > late
     reason = f"a call of Valkey takes {calls.p95:.0f} ms at p95"
-    if broken:
+    if is_away:
         reason = f"{len(broken)} processes cannot reach Valkey and load everything themselves"
     return Bottleneck(
         NAME,
@@ -55,7 +57,7 @@ def valkey(evidence: Evidence) -> Bottleneck | None:
             Figure("Mean wait for a connection", waits.mean, "ms", "pool.wait"),
             Figure("Processes that cannot reach it", len(broken), "number", "cache"),
         ],
-        change(evidence, calls, waits, is_away=bool(broken)),
+        change(evidence, calls, waits, is_away=is_away),
         f"Calls take {USUAL:.0f} ms or less, and {percent(severity)} of the users' time is saved.",
         ("page", "cache"),
     )

@@ -45,7 +45,7 @@ def web_cpu(evidence: Evidence) -> Bottleneck | None:
             Figure("Hub lag p99", lag.p99, "ms", "lag"),
             Figure("Use of a core by each process", 100 * use, "percent", "request.cpu"),
             Figure("Web processes of a machine", processes, "number", "process"),
-            Figure("Cores", evidence.cores, "number", "this machine"),
+            Figure("Cores", evidence.cores(WEB), "number", "process"),
             Figure("Requests", evidence.count("request"), "number", "request"),
         ],
         change(evidence, processes, use),
@@ -73,18 +73,19 @@ def change(evidence: Evidence, processes: int, use: float) -> Change:
     """More processes while there are cores for them, then more cores."""
     if not processes:
         return Change("Raise WEB_CONCURRENCY. By how much is not known: no web process runs now.")
+    cores = evidence.cores(WEB)
     wanted = max(ceil(processes * use / COMFORTABLE), processes + 1)
-    if processes < evidence.cores:
+    if processes < cores:
         return Change(
             f"A process computes on one core at a time: with {percent(COMFORTABLE)} of it in use "
             "there is room for peaks. Each has a pool of its own: see the connection budget.",
             "WEB_CONCURRENCY",
             processes,
-            min(wanted, evidence.cores),
+            min(wanted, cores),
         )
     return Change(
-        f"All {evidence.cores} cores have a web process: give the machine more, or add a machine.",
+        f"All {cores} cores have a web process: give the machine more, or add a machine.",
         "cores",
-        evidence.cores,
-        max(wanted, evidence.cores + 1),
+        cores,
+        max(wanted, cores + 1),
     )

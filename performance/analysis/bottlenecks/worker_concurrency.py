@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from performance.analysis.bottlenecks.evidence import WORKER
 from performance.analysis.bottlenecks.little import MOST_GROWTH, places_for
 from performance.analysis.bottlenecks.shapes import YELLOW_FROM, Bottleneck, Change, Figure
+from performance.storage.periods import MINUTE
 
 if TYPE_CHECKING:
     from performance.analysis.bottlenecks.evidence import Evidence
@@ -96,7 +97,7 @@ def nobody(evidence: Evidence, queue: dict[str, Any]) -> Bottleneck:
 
 def arrivals(evidence: Evidence) -> float:
     """Jobs that become ready in a second: what was worked off, and what the queue grew by."""
-    seconds = max(evidence.busy_seconds("attempt.run"), evidence.window.seconds)
+    seconds = max(evidence.busy_seconds("attempt.run"), MINUTE.seconds)
     ready = float(latest(evidence).get("ready") or 0)
     grown = max(ready - evidence.at_first("queue.ready", ""), 0.0)
     return (evidence.count("attempt.run") + grown) / seconds
@@ -126,7 +127,7 @@ def change(
             )
     return Change(
         f"A worker's loop runs on one core, and the busiest uses {busiest:.0f} % of it: start more"
-        f" workers. This machine has {evidence.cores} cores.",
+        f" workers. A worker's machine has {evidence.cores(WORKER)} cores.",
         "workers",
         number,
         max(ceil(wanted / each), number + 1),

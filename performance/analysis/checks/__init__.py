@@ -9,7 +9,21 @@ from performance.analysis.checks import connections, processes, servers, setting
 from performance.analysis.checks.check import CHECKS, Check
 from performance.recording.rescue import rescued
 
-__all__ = ["CHECKS", "Check", "connections", "processes", "run", "servers", "settings", "silk"]
+__all__ = [
+    "CHECKS",
+    "UNKNOWN",
+    "Check",
+    "connections",
+    "processes",
+    "run",
+    "servers",
+    "settings",
+    "silk",
+]
+
+
+# Said of a check that has failed itself.
+UNKNOWN = "could not be checked"
 
 
 def run(role: str) -> dict[str, str]:
@@ -17,7 +31,7 @@ def run(role: str) -> dict[str, str]:
     found = {}
     for check in CHECKS:
         if role in check.roles:
-            found[check.name] = "could not be checked"
+            found[check.name] = UNKNOWN
             with rescued(f"check {check.name}"):
                 found[check.name] = check.look()
     return found

@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-from django.db import connection
+from performance.analysis.checks.check import WEB, check
+from performance.analysis.postgresql import server
+from performance.storage.reading import values
 
-from performance.analysis.checks.check import check
-
-# A worker's connections: for claims, commits, ends, duties and watching.
-OF_A_WORKER = 11
-
-BUDGET = """
-SELECT current_setting('max_connections')::int
-        - current_setting('superuser_reserved_connections')::int,
-    count(DISTINCT application_name) FILTER (WHERE application_name LIKE 'scraper/web/%'),
-    count(DISTINCT application_name) FILTER (WHERE application_name LIKE 'scraper/worker/%')
-FROM pg_stat_activity
-"""
+# What every process tells of its pools, and what the names of those to PostgreSQL begin with.
+POOLS = "pools"
+POSTGRESQL = "PostgreSQL"
 
 
-@check("PostgreSQL", "Lower DB_POOL_SIZE or WEB_CONCURRENCY, or raise max_connections.")
+@check("PostgreSQL", "Lower DB_POOL_SIZE or WEB_CONCURRENCY, or raise max_connections.", roles=WEB)
 def budget_is_exceeded() -> str:
     """Under full load PostgreSQL would refuse connections, and requests would fail."""
-    with connection.cursor() as cursor:
-        cursor.execute(BUDGET)
-        most, web, workers = cursor.fetchone()
-    pool = connection.settings_dict["OPTIONS"].get("pool")
-    each = pool["max_size"] if isinstance(pool, dict) else 0
-    wanted = web * each + workers * OF_A_WORKER
-    if wanted <= most:
+    told = list(values(POOLS).values())
+    pools = [pool for one in told for pool in one["pools"] if pool["name"].startswith(POSTGRESQL)]
+    budget = server.budget()
+    # A web process has one connection outside of its pool: for the ends of jobs, once one is asked.
+    webs = sum(one["role"] in WEB for one in told)
+    outside = max(budget.open - sum(pool["size"] for pool in pools), webs)
+    wanted = outside + sum(pool["max"] for pool in pools)
+    if wanted <= budget.most:
         return ""
     return (
-        f"{web} web processes of up to {each} connections and {workers} workers want {wanted}, "
-        f"PostgreSQL has {most}"
+        f"{len(pools)} pools, filled, and {outside} other sessions want {wanted} connections, "
+        f"PostgreSQL has {budget.most}"
     )

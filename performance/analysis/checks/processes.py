@@ -6,9 +6,8 @@ import gc
 import os
 import sys
 
-from django.db import connection
-
 from performance.analysis.checks.check import WEB, WORKER, check
+from performance.analysis.postgresql.rows import row
 
 # The fix of CVE-2026-128131.
 OLDEST_AIOHTTP = (3, 14, 4)
@@ -58,7 +57,5 @@ def aiohttp_is_old() -> str:
 @check("PgQueuer", "Run `manage.py migrate`.")
 def engine_schema_is_missing() -> str:
     """Without the engine's tables nothing can be claimed."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT to_regclass('pgqueuer') IS NULL")
-        (is_missing,) = cursor.fetchone()
+    is_missing = row(bool, "SELECT to_regclass('pgqueuer') IS NULL")
     return "the engine's tables are missing" if is_missing else ""

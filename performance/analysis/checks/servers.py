@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from secrets import token_hex
 from time import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import connection
 
 from cachelayer.layer import cache_layer
 from cachelayer.remote import Unavailable
 from performance.analysis.checks.check import WORKER, check
+from performance.analysis.postgresql.rows import OURS, row
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
 
 # Seconds.
 LARGEST_SKEW = 2.0
@@ -17,6 +23,9 @@ LARGEST_SKEW = 2.0
 COUNTS_STATEMENTS = """
 SELECT EXISTS (SELECT FROM pg_settings WHERE name = 'pg_stat_statements.max')
 """
+CLOCK = "SELECT extract(epoch FROM clock_timestamp())::float8"
+LEAVE = "SELECT set_config('scraper.session', %s, false)"
+MEET = "SELECT current_setting('scraper.session', true)"
 DURABLE = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on"}
 
 
@@ -43,10 +52,7 @@ def commits_are_not_durable() -> str:
 @check("PostgreSQL", "Add pg_stat_statements to shared_preload_libraries and restart PostgreSQL.")
 def statements_are_not_counted() -> str:
     """What the console knows of statements is then only what passes through Django."""
-    with connection.cursor() as cursor:
-        cursor.execute(COUNTS_STATEMENTS)
-        (is_loaded,) = cursor.fetchone()
-    return "" if is_loaded else "pg_stat_statements is not loaded"
+    return "" if row(bool, COUNTS_STATEMENTS) else "pg_stat_statements is not loaded"
 
 
 @check(
@@ -56,38 +62,44 @@ def statements_are_not_counted() -> str:
 )
 def sessions_are_shared() -> str:
     """LISTEN does not pass a pooler in transaction mode: then workers only find jobs by polling."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('scraper.session', 'ours', false)")
-        cursor.execute("SELECT current_setting('scraper.session', true)")
-        (ours,) = cursor.fetchone()
-    return "" if ours == "ours" else "sessions of PostgreSQL are shared out by transaction"
+    with closing(connection.copy()) as other:
+        is_shared = is_one_session(connection, other)
+    return "sessions of PostgreSQL are shared out by transaction" if is_shared else ""
+
+
+def is_one_session(ours: BaseDatabaseWrapper, theirs: BaseDatabaseWrapper) -> bool:
+    """Whether one of two connections meets what the other has left in its session, or loses it.
+
+    A pooler gives a session that has become free to whoever asks next, or another one to us.
+    """
+    left = token_hex()
+    with ours.cursor() as mine, theirs.cursor() as other:
+        mine.execute(LEAVE + OURS, [left])
+        other.execute(MEET + OURS)
+        (met,) = other.fetchone()
+        mine.execute(MEET + OURS)
+        (kept,) = mine.fetchone()
+    return bool(met == left or kept != left)
 
 
 @check("Valkey", "Set maxmemory-policy to allkeys-lru.")
 def cache_never_evicts() -> str:
     """A full Valkey would refuse new entries, and the cache would keep what nobody asks for."""
-    memory = _valkey("INFO", "memory")
-    limit = int(memory.get("maxmemory", 0))
-    policy = memory.get("maxmemory_policy", "")
-    return f"maxmemory-policy is {policy}" if limit and policy == "noeviction" else ""
+    full = [one["maxmemory_policy"] == "noeviction" for one in _memory() if one["maxmemory"]]
+    return "maxmemory-policy is noeviction" if any(full) else ""
 
 
 @check("clocks", "Let all machines keep time by NTP.")
 def clocks_disagree() -> str:
     """What happened when would be told wrongly, and leases seem older or younger than they are."""
-    with connection.cursor() as cursor:
-        before = time()
-        cursor.execute("SELECT extract(epoch FROM clock_timestamp())::float8")
-        (theirs,) = cursor.fetchone()
+    before = time()
+    theirs = row(float, CLOCK)
     skew = abs(theirs - (before + time()) / 2)
     return "" if skew < LARGEST_SKEW else f"PostgreSQL's clock is {skew:.1f} s off ours"
 
 
 def _setting(name: str) -> str:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT current_setting(%s)", [name])
-        (value,) = cursor.fetchone()
-    return str(value)
+    return row(str, "SELECT current_setting(%s)", [name])
 
 
 def _is_durable(name: str, wanted: str) -> bool:
@@ -98,12 +110,13 @@ def _is_durable(name: str, wanted: str) -> bool:
     )
 
 
-def _valkey(*command: str) -> dict[str, Any]:
-    """What an INFO says; nothing while Valkey is away."""
+def _memory() -> list[dict[str, Any]]:
+    """What each server of Valkey says of its memory; none while it is away or refuses to."""
     try:
-        (reply,) = cache_layer().remote.call(command)
+        (reply,) = cache_layer().remote.call(("INFO", "memory"))
     except Unavailable:
-        return {}
-    text = reply.decode() if isinstance(reply, bytes) else str(reply)
-    lines = (line.partition(":") for line in text.splitlines() if ":" in line)
-    return {name: value for name, _, value in lines}
+        return []
+    if not isinstance(reply, dict):
+        return []
+    # A cluster answers by node.
+    return [one for one in reply.values() if isinstance(one, dict)] or [reply]

@@ -31,6 +31,11 @@ def row(shape: Callable[..., Shape], statement: str, parameters: Sequence[Any] =
     return found
 
 
+def columns(*found: Any) -> tuple[Any, ...]:
+    """The shape of a row that is wanted as it is."""
+    return found
+
+
 def version() -> int:
     """The server's version as it counts: 160004 is 16.4."""
     connection.ensure_connection()

@@ -25,7 +25,7 @@ SELECT largest.oid, nspname, largest.relname,
 FROM largest
 JOIN pg_stat_all_tables stat ON stat.relid = largest.oid
 JOIN pg_statio_all_tables io ON io.relid = largest.oid
-ORDER BY 5 + 6 DESC, 3
+ORDER BY pg_total_relation_size(largest.oid) DESC, largest.relname
 """
 
 # By PostgreSQL's "Database Page Layout": a page of 8,192 bytes has a header of 24; a row has a

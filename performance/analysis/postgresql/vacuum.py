@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from performance.analysis.postgresql.rows import rows
+from performance.analysis.postgresql.rows import row, rows
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+# Transactions: PostgreSQL stops taking any at two thousand million.
+WRAPAROUND_SOON = 1_000_000_000
 
 # "Routine Vacuuming" in PostgreSQL's manual: vacuum threshold = base + scale factor × rows, at
 # most autovacuum_vacuum_max_threshold since PostgreSQL 18; a table may have settings of its own.
@@ -39,7 +42,15 @@ SELECT * FROM (
     WHERE relkind IN ('r', 'm') AND nspname <> 'information_schema'
         AND nspname NOT LIKE 'pg\\_%%'
 ) health
-ORDER BY n_dead_tup / (threshold + 1) DESC, age DESC LIMIT %s
+ORDER BY age >= %s DESC, n_dead_tup / (threshold + 1) DESC, age DESC LIMIT %s
+"""
+
+TOTALS = """
+SELECT coalesce(sum(n_dead_tup), 0)::bigint, coalesce(max(age(relfrozenxid)), 0)
+FROM pg_stat_all_tables stat
+JOIN pg_class rel ON rel.oid = stat.relid
+WHERE relkind IN ('r', 'm') AND schemaname <> 'information_schema'
+    AND schemaname NOT LIKE 'pg\\_%%'
 """
 
 RUNNING = """
@@ -72,6 +83,13 @@ class Health(NamedTuple):
         return 100 * self.dead / (self.threshold + 1)
 
 
+class Totals(NamedTuple):
+    """Dead rows of all tables, and the age of their oldest row in transactions."""
+
+    dead: int
+    age: int
+
+
 class Progress(NamedTuple):
     """A vacuum that runs now; blocks of 8 kB."""
 
@@ -82,8 +100,13 @@ class Progress(NamedTuple):
 
 
 def vacuum(most: int = 25) -> list[Health]:
-    """The tables that need it most."""
-    return rows(Health, VACUUM, [most])
+    """The tables that need it most: those whose oldest rows will stop all writing come first."""
+    return rows(Health, VACUUM, [WRAPAROUND_SOON, most])
+
+
+def totals() -> Totals:
+    """All tables together."""
+    return row(Totals, TOTALS)
 
 
 def running() -> list[Progress]:

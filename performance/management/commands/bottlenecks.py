@@ -11,15 +11,11 @@ from typing import IO, TYPE_CHECKING, Any, cast
 import orjson
 from django.core.management.base import BaseCommand, CommandError
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from performance.analysis.bottlenecks.analyser import analyse
 from performance.analysis.bottlenecks.evidence import WINDOWS
 from performance.analysis.bottlenecks.history import keep
-from performance.analysis.bottlenecks.shapes import percent
-from performance.console.figures import figure
-from performance.console.reports import changed, times
+from performance.console.printing import show
 from performance.recording.rescue import unobserved
 
 if TYPE_CHECKING:
@@ -33,7 +29,7 @@ class Command(BaseCommand):
 
     _is_stopped = False
 
-    help = "Name what limits the service; exits 0 when nothing is red, 1 otherwise."
+    help = "Name what limits the service; exits with 1 when something is red, with 0 otherwise."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """The window, and where the report goes besides the terminal."""
@@ -81,42 +77,3 @@ class Command(BaseCommand):
             except OSError as error:
                 raise CommandError(f"The report could not be written: {error}") from None
         return str(document["level"])
-
-
-def show(console: Console, document: dict[str, Any]) -> None:
-    """The verdict, then each bottleneck with its evidence, the worst first."""
-    colour = document["level"]
-    console.print(f"[bold {colour}]{escape(document['summary'])}.[/]")
-    console.print(f"[dim]{times(document)}[/]")
-    for one in document["bottlenecks"]:
-        show_bottleneck(console, one)
-    if not document["bottlenecks"]:
-        told = [one for one in document["figures"] if one["value"] is not None]
-        console.print(evidence(told))
-    for sentence in document["missing"]:
-        console.print(f"[dim]Not known: {escape(sentence)}[/]")
-
-
-def show_bottleneck(console: Console, one: dict[str, Any]) -> None:
-    """Why, how much, what to change, and what proves it."""
-    console.print()
-    cost = f"{percent(one['severity'])} of the {one['whose']}' time"
-    console.print(f"[bold {one['level']}]{escape(one['title'])}[/]: {cost}", highlight=False)
-    console.print(f"  {escape(one['reason'][:1].upper() + one['reason'][1:])}.", highlight=False)
-    if one["change"]["setting"]:
-        console.print(f"  Change [bold]{escape(changed(one['change']))}[/]", highlight=False)
-    console.print(f"  {escape(one['change']['how'])}", highlight=False)
-    console.print(f"  Then: {escape(one['effect'])}", highlight=False)
-    console.print(f"  See {escape(one['guide'])}", highlight=False)
-    console.print(evidence(one["evidence"]))
-
-
-def evidence(figures: list[dict[str, Any]]) -> Table:
-    """Figures with their sources."""
-    table = Table(box=None, padding=(0, 1, 0, 2), show_header=False)
-    table.add_column(style="dim")
-    table.add_column(justify="right")
-    table.add_column(style="dim")
-    for one in figures:
-        table.add_row(one["label"], escape(figure(one["value"], one["unit"])), one["source"])
-    return table
