@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
@@ -13,18 +13,18 @@ from cachelayer.invalidation import MOST_KEYS, SCAN_COUNT, delete_matching
 from cachelayer.keys import pattern
 from cachelayer.layer import cache_layer
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 LONGEST_SHOWN = 2_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def survey() -> dict[str, tuple[int, int]]:
-    """Entries and bytes by namespace. Raises Unavailable."""
+def survey(namespace: str | None = None) -> dict[str, tuple[int, int]]:
+    """Entries and bytes by namespace, of all or of one. Raises Unavailable."""
     layer = cache_layer()
-    # The prefix may be shared with others, and locks and tags have it too.
-    entry = re.compile(rf"{re.escape(layer.settings.prefix)}:([\w.-]+):v\d+:[0-9a-f]{{32}}")
     found: dict[str, tuple[int, int]] = {}
-    for piece in layer.remote.scan(f"{layer.settings.prefix}:*:v*", count=SCAN_COUNT):
-        entries = [(key, match[1]) for key in piece if (match := entry.fullmatch(key))]
+    for entries in _entries(namespace):
         sizes = layer.remote.call(*[("STRLEN", key) for key, _ in entries])
         for (_, name), size in zip(entries, sizes, strict=True):
             number, total = found.get(name, (0, 0))
@@ -33,8 +33,8 @@ def survey() -> dict[str, tuple[int, int]]:
 
 
 def namespaces() -> list[str]:
-    """The namespaces that have entries."""
-    return sorted(survey())
+    """The namespaces that have entries. Raises Unavailable."""
+    return sorted({name for entries in _entries() for _, name in entries})
 
 
 def clear(namespace: str) -> int:
@@ -78,6 +78,17 @@ def describe(key: str) -> str:
         "value": value if len(value) <= LONGEST_SHOWN else f"{value[:LONGEST_SHOWN]}…",
     }
     return "\n".join([key, *(f"  {name:<12} {text}" for name, text in shown.items())])
+
+
+def _entries(namespace: str | None = None) -> Iterator[list[tuple[str, str]]]:
+    """Keys and their namespaces, a piece at a time."""
+    layer = cache_layer()
+    prefix = layer.settings.prefix
+    # The prefix may be shared with others, and locks and tags have it too.
+    entry = re.compile(rf"{re.escape(prefix)}:([\w.-]+):v\d+:[0-9a-f]{{32}}")
+    wanted = f"{prefix}:*:v*" if namespace is None else pattern(prefix, namespace)
+    for piece in layer.remote.scan(wanted, count=SCAN_COUNT):
+        yield [(key, match[1]) for key in piece if (match := entry.fullmatch(key))]
 
 
 def _moment(seconds: float) -> str:

@@ -8,10 +8,19 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from zoneinfo import available_timezones
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    SecretStr,
+    ValidationError,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
@@ -41,8 +50,21 @@ def _known_zone(name: str) -> str:
 
 
 CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
-Changes = Annotated[dict[str, dict[str, Any]], NoDecode, BeforeValidator(_decode)]
 TimeZone = Annotated[str, AfterValidator(_known_zone)]
+
+
+class RuleChanges(BaseModel):
+    """What is changed of an alert rule; what is not set is as the rule has it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    enabled: bool = True
+    threshold: FiniteFloat = 0.0
+    severity: Literal["page", "ticket"] = "ticket"
+    holds_for: FiniteFloat = Field(default=0.0, ge=0)
+
+
+Changes = Annotated[dict[str, RuleChanges], NoDecode, BeforeValidator(_decode)]
 
 
 class Environment(BaseSettings):
@@ -225,7 +247,9 @@ class Environment(BaseSettings):
         description="Which code this is, for the console's deploy markers; empty: git is asked.",
     )
     performance_enabled: bool = Field(
-        default=True, description="Record what the performance console shows."
+        default=True,
+        description="Record what the performance console shows. Without it, a connection that a "
+        "request has leaked is not given back at its end either.",
     )
     metrics_port: int = Field(
         default=9100,
@@ -280,9 +304,15 @@ def environment() -> Environment:
         return Environment()
     except ValidationError as error:
         problems = "\n".join(
-            f"  {str(item['loc'][0]).upper()}: {item['msg']}"
+            f"  {place(*item['loc'])}: {item['msg']}"
             for item in error.errors(include_input=False, include_url=False)
         )
         raise EnvironmentInvalid(
             f"The environment is not usable (see docs/configuration.md):\n{problems}"
         ) from None
+
+
+def place(name: str | int, *members: str | int) -> str:
+    """A variable, and where in its JSON: `ALERT_RULES (queue_age.threshold)`."""
+    inside = f" ({'.'.join(map(str, members))})" if members else ""
+    return f"{str(name).upper()}{inside}"

@@ -208,7 +208,9 @@ PERFORMANCE: dict[str, Any] = {
     "metrics_host": env.bind_host,
     "metrics_port": env.metrics_port,
     "revision": env.revision,
-    "alert_rules": env.alert_rules,
+    "alert_rules": {
+        name: changes.model_dump(exclude_unset=True) for name, changes in env.alert_rules.items()
+    },
     "mail_from": env.email_from if env.email_host else "",
     "public_url": env.public_url,
 }

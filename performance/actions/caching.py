@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from itertools import count
 from typing import TYPE_CHECKING, ClassVar
 
-from cachelayer.operations import clear, survey
+from cachelayer.operations import clear, namespaces, survey
 from cachelayer.warming import warm, warmers
 from performance.actions.shapes import Action, Figure, Preview, Refused
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from performance.actions.shapes import Work
 
 TELL_EVERY = 100
+NAMESPACE = re.compile(r"[\w.-]+", re.ASCII)
 
 
 class Clear(Action):
@@ -32,7 +34,7 @@ class Clear(Action):
     @classmethod
     def choices(cls) -> Mapping[str, Sequence[str]]:
         """The namespaces that have entries. Raises Unavailable."""
-        return {"namespace": sorted(survey())}
+        return {"namespace": namespaces()}
 
     @property
     def target(self) -> str:
@@ -50,16 +52,20 @@ class Clear(Action):
 
     def run(self, work: Work) -> str:
         """Remove them."""
-        self._found()
+        self._check()
         return f"Removed {clear(self.namespace):,} entries of {self.namespace}."
 
     def _found(self) -> tuple[int, int]:
-        found = survey()
-        # A name with a `*` in it would match more than one.
+        self._check()
+        found = survey(self.namespace)
         if self.namespace not in found:
-            known = ", ".join(sorted(found)) or "none"
-            raise Refused(f"No entries of {self.namespace!r} in level 2. There are: {known}.")
+            raise Refused(f"Level 2 has no entries of {self.namespace!r}: there is nothing to do.")
         return found[self.namespace]
+
+    def _check(self) -> None:
+        # To clear what is none would still empty every level 1.
+        if not NAMESPACE.fullmatch(self.namespace):
+            raise Refused(f"{self.namespace!r} is no namespace: letters, digits, '_', '.', '-'.")
 
 
 class Warm(Action):

@@ -8,7 +8,7 @@ from django.db import DatabaseError
 
 from performance.actions.shapes import READS, Action, Figure, Preview, Refused
 from performance.analysis.index_migrations import migration
-from performance.analysis.postgresql.rows import rows
+from performance.analysis.postgresql.rows import columns, row, rows
 from performance.analysis.suggestions import quoted, suggestions
 from performance.storage.periods import PERIODS
 from performance.storage.reading import Scope
@@ -59,10 +59,10 @@ class CreateIndex(Action):
         """For which statement, how large the table is, and what keeps the index."""
         found = self._found()
         suggestion = found.suggestion
-        ((size, count),) = rows(_pair, SIZE, [suggestion.schema, suggestion.table])
-        columns = ", ".join(suggestion.columns)
+        size, count = row(columns, SIZE, [suggestion.schema, suggestion.table])
+        listed = ", ".join(suggestion.columns)
         return Preview(
-            f"Makes {suggestion.name} on {suggestion.table} ({columns}), concurrently.",
+            f"Makes {suggestion.name} on {suggestion.table} ({listed}), concurrently.",
             [
                 Figure("Table", size, "bytes"),
                 Figure("Rows", count),
@@ -116,7 +116,3 @@ def _drop(one: Suggestion, work: Work) -> None:
     name = f"{quoted(one.schema)}.{quoted(one.name)}"
     drop = f"DROP INDEX CONCURRENTLY IF EXISTS {name}"
     work.execute(drop, longest=PATIENCE_TO_DROP, lock=PATIENCE_TO_DROP)
-
-
-def _pair(size: int, count: int) -> tuple[int, int]:
-    return size, count

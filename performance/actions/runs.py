@@ -11,13 +11,14 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.db import DatabaseError, connection, connections, transaction
 from django.utils import timezone
@@ -38,9 +39,15 @@ logger = logging.getLogger(__name__)
 
 PREFIX = "action "
 MOST_SHOWN = 20
-# A thread that has not begun by then never will.
+# Each has a session that no pool and no budget knows of: so many at once in a process.
+MOST_AT_ONCE = 3
+# For so long it may seem gone, beside what it may take to connect.
 BEGINS_WITHIN = timedelta(seconds=15)
 TELL_EVERY = 1.0
+TOO_MANY = (
+    f"This process does {MOST_AT_ONCE} other actions at the moment: nothing was done. Ask again "
+    "when one of them has ended."
+)
 
 ASK_ONCE = "SELECT pg_advisory_xact_lock(hashtext('performance.ask'), hashtext(%s))"
 TAKE_TARGET = "SELECT pg_try_advisory_lock(hashtext('performance.action'), hashtext(%s))"
@@ -167,9 +174,14 @@ def _live(entry: LogEntry, told: str) -> tuple[str, str]:
     if sessions:
         progress = rows(Progress, PROGRESS, sessions[:1] * 3)
         return "running", progress[0].text if progress else told
-    if timezone.now() - entry.action_time < BEGINS_WITHIN:
+    patience = timedelta(seconds=settings.DB_CONNECT_RETRY)
+    if timezone.now() - entry.action_time < patience + BEGINS_WITHIN:
         return "running", told
     return "interrupted", "The process that did it is gone. See what is there, and do it again."
+
+
+# Of this process: whoever has none does nothing.
+places = threading.BoundedSemaphore(MOST_AT_ONCE)
 
 
 class Performer(threading.Thread):
@@ -188,16 +200,29 @@ class Performer(threading.Thread):
         began = monotonic()
         with unobserved():
             try:
-                with session() as cursor:
-                    cursor.execute(LIVE, [self._run_id])
-                    state, outcome = self._do(cursor)
+                with ExitStack() as held:
+                    state, outcome = self._end(held)
                     seconds = round(monotonic() - began, 3)
+                    # Before its session ends, by which others see that it is alive.
                     self._write(state=state, outcome=outcome, seconds=seconds)
             except Exception:
                 # Without PostgreSQL nothing can be written down: the run shows as interrupted.
                 logger.exception("action %s: its outcome is lost", self._action.name)
             finally:
                 connections.close_all()
+
+    def _end(self, held: ExitStack) -> tuple[str, str]:
+        """What came of it; its session is `held` on."""
+        if not places.acquire(blocking=False):
+            return "refused", TOO_MANY
+        held.callback(places.release)
+        try:
+            cursor = held.enter_context(session())
+            cursor.execute(LIVE, [self._run_id])
+        except DatabaseError as error:
+            said = str(error).splitlines()[0]
+            return "failed", f"PostgreSQL gave it no session, so nothing was done: {said}"
+        return self._do(cursor)
 
     def _do(self, cursor: CursorWrapper) -> tuple[str, str]:
         try:

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from django.db import connection
+from django.db import DatabaseError, connection, transaction
 from pydantic import BaseModel, ConfigDict
 
 from performance.analysis.postgresql.rows import OURS
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
     from django.db.backends.utils import CursorWrapper
 
+# Whoever looks because of a lock must not wait for it.
+LONGEST_PREVIEW = "SET LOCAL statement_timeout = '2s'; SET LOCAL lock_timeout = '1s'"
+# PostgreSQL's codes of what took longer: query_canceled, lock_not_available.
+TOOK_LONGER = {"57014", "55P03"}
 # While an action waits for a lock, others may have to wait behind it.
 LOCK_TIMEOUT = "5s"
 # Bytes a second that a modest disk reads: for estimates, which say "about".
@@ -102,3 +106,22 @@ class Action(BaseModel, ABC):
     @abstractmethod
     def run(self, work: Work) -> str:
         """Do it, and say what came of it. Raises Refused, django.db.Error and Unavailable."""
+
+
+def previewed(action: Action) -> Preview:
+    """What it would do, said within seconds.
+
+    Raises Refused, also when PostgreSQL takes longer, Unavailable and django.db.Error.
+    """
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(LONGEST_PREVIEW)
+            return action.preview()
+    except DatabaseError as error:
+        if getattr(error.__cause__, "sqlstate", None) not in TOOK_LONGER:
+            raise
+        said = str(error).splitlines()[0]
+        raise Refused(
+            f"PostgreSQL did not say in time what it would do: {said}. Somebody may hold a lock on "
+            "it: the console's page Database shows who."
+        ) from error

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from django.db import connection, transaction
 
 from performance.actions.shapes import Action, Figure, Preview, Refused
-from performance.analysis.postgresql.rows import OURS, row, rows
+from performance.analysis.postgresql.rows import OURS, columns, row, rows
 from performance.models import StatementTotals
-from performance.recorders.statements import FIND_EXTENSION, MISSING
+from performance.recorders.statements import FIND_EXTENSION, KEY, MISSING
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from performance.actions.shapes import Work
 
 # The recorder's own: it must not look between the two steps.
-LOCK = "SELECT pg_advisory_xact_lock(hashtext('performance.statements'))"
+LOCK = f"SELECT pg_advisory_xact_lock({KEY})"
 COUNTED = """
 SELECT count(*), coalesce(sum(calls), 0)::bigint,
     (SELECT stats_reset FROM {0}.pg_stat_statements_info)
@@ -82,22 +82,14 @@ class ResetStatistics(Action):
 
 def _schema() -> str:
     """Where the extension is. Raises Refused when there is none, or its reset is not for us."""
-    found = rows(_first, FIND_EXTENSION)
+    found = rows(columns, FIND_EXTENSION)
     if not found:
         raise Refused(MISSING)
-    (schema,) = found
-    ((is_allowed, role),) = rows(_all, RIGHT, [schema])
+    schema: str = found[0][0]
+    is_allowed, role = row(columns, RIGHT, [schema])
     if not is_allowed:
         raise Refused(
             "Only a superuser may reset them here. Have one run "
             f"GRANT EXECUTE ON FUNCTION {schema}.pg_stat_statements_reset TO {role}."
         )
     return schema
-
-
-def _first(schema: str, *_: Any) -> str:
-    return schema
-
-
-def _all(*columns: Any) -> tuple[Any, ...]:
-    return columns

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 
+from performance.alerts import notices
 from performance.models import Alert, AlertNotice, AlertRule, AlertState, Severity
 
 if TYPE_CHECKING:
@@ -19,14 +20,16 @@ if TYPE_CHECKING:
 TEST = "test"
 
 
+@transaction.atomic
 def acknowledge(*, alert_id: int, user: AbstractBaseUser, now: datetime) -> bool:
-    """Say that somebody looks after it; returns whether it was firing."""
+    """Say that somebody looks after it, so that nobody else is told; returns whether it fired."""
     firing = Alert.objects.filter(pk=alert_id, state=AlertState.FIRING)
-    return bool(
-        firing.update(
-            state=AlertState.ACKNOWLEDGED, acknowledged_at=now, acknowledged_by_id=user.pk
-        )
+    changed = firing.update(
+        state=AlertState.ACKNOWLEDGED, acknowledged_at=now, acknowledged_by_id=user.pk
     )
+    if changed:
+        notices.call_off(alert_id, notices.LOOKED_AFTER)
+    return bool(changed)
 
 
 def silence(*, rule: str, until: datetime | None) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import datetime, timedelta
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from django.db import connection, transaction
@@ -16,12 +17,13 @@ from performance.alerts import notices
 from performance.alerts.board import Board, line
 from performance.alerts.catalogue import chosen
 from performance.alerts.rule import Unknown
-from performance.models import Alert, AlertState
+from performance.analysis.postgresql.rows import OURS
+from performance.models import Alert, AlertState, Severity
 from performance.recording.rescue import rescued
-from performance.storage.reading import read_together
+from performance.storage.reading import SILENCE, read_together
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from performance.alerts.catalogue import Chosen
     from performance.alerts.rule import Reading
@@ -29,15 +31,16 @@ if TYPE_CHECKING:
 EVERY = 15.0
 # Clocks of several processes are not quite together.
 TOO_SOON = timedelta(seconds=0.8 * EVERY)
-# What is more of one rule's kind is no news any more: the worst are told.
+# What is more of one rule's kind is no news any more: the worst are raised.
 MOST_KEYS = 20
-KEPT = timedelta(days=90)
-FORGET_AT_ONCE = 200
-# By this the console knows that the rest of what it knows is old.
+# By this the console knows that the rest of what it knows is too old: when all processes seem to be
+# silent, whatever the threshold at which somebody is told of it.
 BLIND = "digest_lag"
+# Seconds: a slow PostgreSQL must not keep the observer from all else that it does.
+LONGEST_LOOK = 10.0
 
-TRY_LOCK = "SELECT pg_try_advisory_xact_lock(hashtext('performance.alerts'))"
-LIMIT = "SET LOCAL statement_timeout = '5s'"
+TRY_LOCK = f"SELECT pg_try_advisory_xact_lock(hashtext('performance.alerts')){OURS}"
+LIMIT = "SET LOCAL statement_timeout = '1s'"
 
 Open = dict[tuple[str, str], Alert]
 
@@ -61,31 +64,40 @@ def take_turn(now: datetime) -> bool:
 def evaluate(board: Board, now: datetime) -> None:
     """Hold every rule against the present, with what the last look knew in `board`."""
     choices = chosen()
-    looked = {one.rule.name: look(one, now) for one in choices if one.rule.name == BLIND}
-    is_blind = any(
-        one.is_reached(reading.value)
-        for one in choices
-        for reading in looked.get(one.rule.name) or ()
-    )
+    looked = measured(choices, now)
     state = Evaluation(now, board.known_since(now))
-    lines = []
     for choice in choices:
-        name = choice.rule.name
-        if name not in looked:
-            is_seen = choice.is_enabled and (choice.rule.is_live or not is_blind)
-            looked[name] = look(choice, now) if is_seen else None
-        state.judge(choice, looked[name])
-        lines.append(line(choice, looked[name], now))
+        state.judge(choice, looked[choice.rule.name])
     notices.announce([one.rule.name for one in choices if one.is_silent(now)], now)
-    forget_old(now)
+    lines = [line(choice, looked[choice.rule.name], now) for choice in choices]
     Board(now, lines, state.since).write()
+
+
+def measured(choices: Sequence[Chosen], now: datetime) -> dict[str, list[Reading] | None]:
+    """By rule what `look` finds. What there is no time for cannot be told; pages come first."""
+    ends = monotonic() + LONGEST_LOOK
+    looked: dict[str, list[Reading] | None] = {}
+    is_blind = False
+    for choice in sorted(choices, key=urgency):
+        rule = choice.rule
+        is_seen = choice.is_enabled and (rule.is_live or not is_blind)
+        is_seen = (is_seen or rule.name == BLIND) and monotonic() < ends
+        looked[rule.name] = found = look(choice, now) if is_seen else None
+        if rule.name == BLIND:
+            is_blind = found is None or any(one.value >= SILENCE.total_seconds() for one in found)
+    return looked
+
+
+def urgency(choice: Chosen) -> tuple[bool, bool]:
+    """What is looked at first: whether the console is blind, then what pages somebody."""
+    return choice.rule.name != BLIND, choice.severity != Severity.PAGE
 
 
 def look(choice: Chosen, now: datetime) -> list[Reading] | None:
     """What is measured now, the worst first; None when that cannot be told."""
     found: list[Reading] | None = None
     with rescued(f"alert {choice.rule.name}"), transaction.atomic(), suppress(Unknown):
-        found = sorted(choice.rule.measure(now), key=lambda one: -one.value)[:MOST_KEYS]
+        found = sorted(choice.rule.measure(now), key=lambda one: -one.value)
     return found
 
 
@@ -93,7 +105,10 @@ class Evaluation:
     """One look at all rules at one moment."""
 
     def __init__(self, now: datetime, known: dict[str, datetime]) -> None:
-        """`known` is as `Board.since`, which the next look gets in `since`."""
+        """`known` is as `Board.since`, which the next look gets in `since`.
+
+        Open alerts are locked until the transaction ends: measure before.
+        """
         self.now = now
         self.since: dict[str, datetime] = {}
         self._known = known
@@ -110,17 +125,20 @@ class Evaluation:
                 self._resolve(alert)
             return
         if readings is None:
-            # Whatever has begun goes on until somebody can tell.
-            self.since |= {
-                one: at for one, at in self._known.items() if one.startswith(f"{name}\n")
-            }
+            self._wait(name, mine)
             return
-        for reading in readings:
+        for reading in readings[:MOST_KEYS]:
             if reading.key not in mine and choice.is_reached(reading.value):
                 self._reached(choice, reading)
         found = {reading.key: reading for reading in readings}
         for key, alert in mine.items():
             self._go_on(choice, alert, found.get(key))
+
+    def _wait(self, name: str, mine: Collection[str]) -> None:
+        """What has begun goes on until somebody can tell; that an alert is well begins anew."""
+        begun = {one: at for one, at in self._known.items() if one.startswith(f"{name}\n")}
+        well = {f"{name}\n{key}" for key in mine}
+        self.since |= {one: at for one, at in begun.items() if one not in well}
 
     def _reached(self, choice: Chosen, reading: Reading) -> None:
         since = self._since(choice, reading.key)
@@ -162,9 +180,3 @@ class Evaluation:
         alert.state, alert.resolved_at = AlertState.RESOLVED, self.now
         alert.save(update_fields=["state", "resolved_at", "reason"])
         notices.announce_end(alert, self.now)
-
-
-def forget_old(now: datetime) -> None:
-    """Remove some of what has ended long ago, with what was told of it."""
-    old = Alert.objects.filter(state=AlertState.RESOLVED, started_at__lt=now - KEPT)
-    Alert.objects.filter(pk__in=old.values("pk")[:FORGET_AT_ONCE]).delete()

@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 
 # Seconds after the first try, the second and so on: about five hours in all.
 DELAYS = (5, 15, 30, 60, 120, 300, 600, 1800, 3600, 3600, 7200)
-# A claim is over after so long; every try is shorter.
+# A claim is over after so long. Every try is shorter, and those that are claimed together are made
+# at once.
 CLAIM = timedelta(seconds=120)
 MOST_AT_ONCE = 20
 ENDED = "It ended before it could be told."
+LOOKED_AFTER = "Somebody said to look after it before it could be told."
 SWITCHED_OFF = "The channel is switched off."
 
 
@@ -53,12 +55,18 @@ def announce(silent: Collection[str], now: datetime) -> None:
 
 def announce_end(alert: Alert, now: datetime) -> None:
     """Have it told that an alert is over, wherever it was told, or was about to be."""
+    call_off(alert.pk, ENDED)
     told = AlertNotice.objects.filter(alert=alert, state=AlertState.FIRING)
-    told.filter(next_attempt_at__isnull=False).update(next_attempt_at=None, error=ENDED)
     _create(
         AlertNotice(alert=alert, channel_id=channel, state=AlertState.RESOLVED, next_attempt_at=now)
         for channel in told.filter(channel__is_enabled=True).values_list("channel_id", flat=True)
     )
+
+
+def call_off(alert_id: int, error: str) -> None:
+    """Tell nobody any more that an alert fires; `error` says why."""
+    told = AlertNotice.objects.filter(alert_id=alert_id, state=AlertState.FIRING)
+    told.filter(next_attempt_at__isnull=False).update(next_attempt_at=None, error=error)
 
 
 def is_due(kinds: Collection[str], now: datetime) -> bool:
@@ -68,7 +76,7 @@ def is_due(kinds: Collection[str], now: datetime) -> bool:
 
 
 @transaction.atomic
-def claim(kinds: Collection[str], now: datetime) -> list[AlertNotice]:
+def claim(kinds: Collection[str], now: datetime, most: int = MOST_AT_ONCE) -> list[AlertNotice]:
     """What is due at channels of these kinds, counted as a try, for nobody else for a while."""
     waiting = AlertNotice.objects.filter(next_attempt_at__isnull=False)
     waiting.filter(channel__is_enabled=False).update(next_attempt_at=None, error=SWITCHED_OFF)
@@ -76,7 +84,7 @@ def claim(kinds: Collection[str], now: datetime) -> list[AlertNotice]:
         AlertNotice.objects.select_for_update(skip_locked=True, of=("self",))
         .select_related("alert", "channel", "alert__acknowledged_by")
         .filter(next_attempt_at__lte=now, channel__kind__in=kinds)
-        .order_by("next_attempt_at", "pk")[:MOST_AT_ONCE]
+        .order_by("next_attempt_at", "pk")[:most]
     )
     AlertNotice.objects.filter(pk__in=[one.pk for one in due]).update(
         next_attempt_at=now + CLAIM, attempts=F("attempts") + 1

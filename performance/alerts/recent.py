@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from django.db.models import Sum
@@ -11,7 +12,7 @@ from performance.storage.periods import PERIODS
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from performance.storage.periods import Period
 
@@ -24,14 +25,23 @@ def period_for(window: timedelta) -> Period:
     return next(period for period in PERIODS.values() if period.window >= window)
 
 
-def counted(types: Collection[str], window: timedelta, now: datetime) -> Counted:
-    """What was recorded in the buckets that began within the window: right within one bucket."""
+def counted(
+    types: Collection[str],
+    window: timedelta,
+    now: datetime,
+    *,
+    until: timedelta = timedelta(),
+) -> Counted:
+    """What was recorded in the buckets that began within the window: right within one bucket.
+
+    `until` is how long ago the window ends.
+    """
     rows = Aggregate.objects.filter(
         type__in=types,
         period=period_for(window).seconds,
         instance="",
         bucket__gt=now - window,
-        bucket__lte=now,
+        bucket__lte=now - until,
     )
     found = rows.values("type", "key").annotate(entries=Sum("count"), total=Sum("sum"))
     return {(row["type"], row["key"]): (row["entries"], row["total"]) for row in found}

@@ -50,11 +50,6 @@ class NoticesSampler:
             )
             self._thread.start()
 
-    def join(self, timeout: float) -> None:
-        """Wait for what is being told, at most so many seconds."""
-        if self._thread is not None:
-            self._thread.join(timeout)
-
 
 def tell(kinds: Collection[str]) -> None:
     """Tell what is due until nothing is; its connection is its own."""

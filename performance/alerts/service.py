@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-HOUR, LATELY = timedelta(hours=1), timedelta(minutes=5)
+DAY, HOUR, LATELY = timedelta(days=1), timedelta(hours=1), timedelta(minutes=5)
 BUCKETS_LATELY = 5
 # Fewer reads say nothing about a ratio.
 ENOUGH_READS = 200
@@ -32,20 +32,14 @@ def hit_ratio(found: Counted) -> float | None:
     return 100 * min((local + remote) / reads, 1.0) if reads >= ENOUGH_READS else None
 
 
-def without(whole: Counted, part: Counted) -> Counted:
-    """What of the whole is not in a part of it."""
-    return {
-        name: (count - part.get(name, (0.0, 0.0))[0], 0.0) for name, (count, _) in whole.items()
-    }
-
-
 @rule("The cache has collapsed", 30, "points", runbook="The cache has collapsed")
 def cache_collapse(now: datetime) -> Iterator[Reading]:
     """What was answered from memory is now asked of PostgreSQL, which may not stand it for long."""
-    hour, lately = counted(CACHE, HOUR, now), counted(CACHE, LATELY, now)
-    before, present = hit_ratio(without(hour, lately)), hit_ratio(lately)
+    # Not of the last hour: what it is held against would sink with it.
+    before = hit_ratio(counted(CACHE, DAY, now, until=HOUR))
+    present = hit_ratio(counted(CACHE, LATELY, now))
     if before is not None and present is not None:
-        text = f"{present:.0f} % of reads are hits in the last minutes, {before:.0f} % before"
+        text = f"{present:.0f} % of reads are hits now, {before:.0f} % in the day before"
         yield Reading("", max(before - present, 0.0), text)
 
 

@@ -9,8 +9,8 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 UNIT = (
-    "number, ms, seconds, bytes, percent, per second; time is a moment, code an identifier, and "
-    "empty is text."
+    "number, ms, seconds, bytes, percent, per second; time is a moment, code an identifier, bar "
+    "what most of a duration went to, and empty is text."
 )
 
 

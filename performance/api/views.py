@@ -18,7 +18,7 @@ from jobs.api.parsers import parse_body, parse_query
 from jobs.api.views import IDEMPOTENCY_KEY, PROBLEM, query_of
 from jobs.models import Scope
 from performance.actions.runs import ask, run_of
-from performance.actions.shapes import Refused
+from performance.actions.shapes import Refused, previewed
 from performance.api import answers, examples, payloads
 from performance.api.caching import LIVE
 from performance.api.documents import (
@@ -27,20 +27,12 @@ from performance.api.documents import (
     preview_document,
     run_document,
 )
-from performance.console.pages import CARDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from drf_spectacular.utils import OpenApiExample
     from rest_framework.request import Request
-
-
-class CardMissing(Problem):
-    """This release does not have what was asked for."""
-
-    status_code = 404
-    default_code = "card_missing"
 
 
 class ActionRefused(Problem):
@@ -96,10 +88,7 @@ class CardsView(APIView):
 
     @cached_response(LIVE, parts=asked)
     def get(self, request: Request) -> Response:
-        """Read cards of the console. Raises CardMissing when there is none of them."""
-        if not any(name in CARDS for name in self.cards):
-            names = ", ".join(self.cards)
-            raise CardMissing(f"This release of the service has no {names}.", cards=self.cards)
+        """Read cards of the console."""
         return Response(cards_document(self.cards, parse_query(request, payloads.Window)))
 
 
@@ -115,7 +104,7 @@ class OptimizeView(APIView):
         deed = parse_body(request, self.payload)
         wanted = deed.wanted()
         try:
-            preview = wanted.preview()
+            preview = previewed(wanted)
         except Refused as refusal:
             raise ActionRefused(str(refusal)) from None
         except Unavailable as error:

@@ -144,7 +144,9 @@ PROCESSES = (
         "Share of requests that is looked at in detail, where it is smallest.",
         together="livemin",
     ),
-    counter("observer_dropped_messages_total", "Messages about performance that Valkey refused."),
+    counter(
+        "observer_dropped_messages_total", "Messages about performance that did not get to Valkey."
+    ),
     counter("observer_failures_total", "Failures of recorders, which harm nobody.", "recorder"),
 )
 BOTH = (*DATABASE, *VALKEY, *PROCESSES)

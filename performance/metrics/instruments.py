@@ -69,10 +69,13 @@ class Instruments:
         assert isinstance(series, Counter)
         series.inc(amount)
 
-    def reach(self, name: str, value: float, *labels: str) -> None:
-        """Let a counter follow a number that grows elsewhere, and begins at zero in between."""
-        before = self._reached.get((name, *labels), 0.0)
-        self._reached[(name, *labels)] = value
+    def reach(self, name: str, value: float, *labels: str, of: str = "") -> None:
+        """Let a counter follow a number that grows elsewhere, and begins at zero in between.
+
+        Of several that it counts together each has a name, `of`.
+        """
+        before = self._reached.get((name, *labels, of), 0.0)
+        self._reached[(name, *labels, of)] = value
         self.add(name, value - before if value >= before else value, *labels)
 
     def set(self, name: str, value: float, *labels: str) -> None:

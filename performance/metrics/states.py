@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from performance.metrics.instruments import Instruments
 
@@ -18,6 +18,8 @@ class States:
     def __init__(self, instruments: Instruments) -> None:
         """Those of the process."""
         self._instruments = instruments
+        # By pool: what it had opened, and how many of these were told as created.
+        self._opened: dict[str, tuple[int, int]] = {}
 
     def take(self, values: Mapping[str, dict[str, Any]]) -> None:
         """What is new of each type."""
@@ -44,9 +46,7 @@ class States:
         gauge("db_connection_pool_size", pool["size"], name)
         gauge("db_connection_pool_max", pool["max"], name)
         gauge("db_connections_in_use", pool["used"], name)
-        # What psycopg's pools count are attempts.
-        created = pool["opened"] - (pool["opening_failed"] or 0)
-        reach("db_connections_created_total", created, name)
+        reach("db_connections_created_total", self._created(pool, name), name)
         if pool["waiting"] is None:
             # asyncpg's count nothing else.
             return
@@ -54,20 +54,34 @@ class States:
         reach("db_connection_errors_total", pool["opening_failed"], name)
         reach("db_connection_timeouts_total", pool["refused"], name)
 
+    def _created(self, pool: dict[str, Any], name: str) -> int:
+        """How many connections a pool has made.
+
+        psycopg's pools count attempts as they begin and failures as they end, so the difference
+        falls with each failure; only a pool that is another one begins at zero.
+        """
+        opened: int = pool["opened"]
+        created = opened - (pool["opening_failed"] or 0)
+        before, told = self._opened.get(name, (0, 0))
+        if opened >= before:
+            created = max(created, told)
+        self._opened[name] = opened, created
+        return created
+
     def _valkey(self, pools: list[dict[str, Any]]) -> None:
         """All of its pools together: their names are addresses, and a cluster has one a node."""
-
-        def total(counter: str) -> float:
-            return sum(float(pool[counter]) for pool in pools)
-
         gauge, reach = self._instruments.set, self._instruments.reach
-        gauge("redis_connection_pool_size", total("size"))
-        gauge("redis_connection_pool_max", total("max"))
-        gauge("redis_connections_in_use", total("used"))
-        reach("redis_connection_waits_total", total("queued"))
-        reach("redis_connection_wait_seconds_total", total("queued_ms") / 1000)
-        reach("redis_connection_timeouts_total", total("refused"))
-        reach("redis_reconnects_total", total("lost"))
+        gauge("redis_connection_pool_size", total(pools, "size"))
+        gauge("redis_connection_pool_max", total(pools, "max"))
+        gauge("redis_connections_in_use", total(pools, "used"))
+        # A node that leaves takes along what it has counted: each is followed by itself.
+        for name in {pool["name"] for pool in pools}:
+            own = [pool for pool in pools if pool["name"] == name]
+            reach("redis_connection_waits_total", total(own, "queued"), of=name)
+            waited = total(own, "queued_ms") / 1000
+            reach("redis_connection_wait_seconds_total", waited, of=name)
+            reach("redis_connection_timeouts_total", total(own, "refused"), of=name)
+            reach("redis_reconnects_total", total(own, "lost"), of=name)
 
     def _worker(self, document: dict[str, Any]) -> None:
         self._instruments.set("worker_concurrency", document["concurrency"])
@@ -93,3 +107,8 @@ class States:
         # With a pool, Django sends this whenever a connection is taken out of it.
         if not connection.settings_dict["OPTIONS"].get("pool"):
             self._instruments.add("db_connections_created_total", 1, connection.alias)
+
+
+def total(pools: Iterable[dict[str, Any]], counter: str) -> float:
+    """What pools have of something together."""
+    return sum(float(pool[counter]) for pool in pools)

@@ -66,11 +66,14 @@ def look(seconds: int) -> Seen:
 
 
 def short(frame: str) -> str:
-    """A frame with its file as the project has it: `function (jobs/keys.py:12)`."""
+    """A frame with its file as the project has it: `function (jobs/keys.py:12)`.
+
+    What py-spy knows no line of, as a frame of C, has none.
+    """
     match = FRAME.fullmatch(frame)
     if match is None:
         return frame
-    return f"{match['function']} ({file_of(match['file'])}{match['line']})"
+    return f"{match['function']} ({file_of(match['file'])}{match['line'] or ''})"
 
 
 def reason(said: str) -> str:

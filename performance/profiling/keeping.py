@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from django.db import connection, transaction
 from django.utils import timezone
 from silk.models import Request
 
@@ -12,6 +13,7 @@ from performance.models import Capture
 from performance.profiling.asking import OPEN, REQUESTS
 from performance.profiling.stacks import Stacks, pack
 from performance.storage.reading import values
+from performance.storage.statements import TRY_LOCK_TRIM
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -61,19 +63,26 @@ def fail_gone(captures: list[Capture], now: datetime) -> None:
     """Give up those of processes that are gone or take far too long."""
     old = [one for one in captures if one.kind != REQUESTS and now - one.asked_at >= GONE_AFTER]
     alive = values("process", within=GONE_AFTER) if old else {}
+    # When nobody speaks, what they say does not arrive: who is gone cannot be told.
+    is_told = bool(values("process")) if old else False
     for one in old:
-        if one.target not in alive:
+        if is_told and one.target not in alive:
             fail(one.pk, GONE)
         elif now > one.asked_at + timedelta(seconds=one.limits["seconds"]) + OVERHEAD:
             fail(one.pk, LATE)
 
 
-def remove_old(now: datetime, most: int = 100) -> int:
+def remove_old(now: datetime, most: int = 5) -> int:
     """Remove at most so many old requests in silk's tables; returns how many.
 
-    silk itself would do that by lottery, within requests.
+    Nothing while another process removes what is old. They are few, for each has hundreds of rows,
+    which Django reads before it removes them. silk itself would do that by lottery, in requests.
     """
-    old = Request.objects.filter(start_time__lt=now - REQUESTS_KEPT_FOR).order_by("start_time")
-    keys = list(old.values_list("pk", flat=True)[:most])
-    Request.objects.filter(pk__in=keys).delete()
-    return len(keys)
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(TRY_LOCK_TRIM)
+        if not cursor.fetchone()[0]:
+            return 0
+        old = Request.objects.filter(start_time__lt=now - REQUESTS_KEPT_FOR)
+        keys = list(old.order_by("start_time").values_list("pk", flat=True)[:most])
+        Request.objects.filter(pk__in=keys).delete()
+        return len(keys)

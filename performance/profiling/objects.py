@@ -21,8 +21,9 @@ from performance.recording.process import governor
 
 # Frames of each stack that are kept, the innermost: the more, the dearer.
 FRAMES = 16
-# Bytes that the traces themselves may take; then it ends before its time.
-MOST_TRACES = 256 * 1024 * 1024
+# Bytes that tracemalloc's tables may take; then it ends before its time. To be read they are copied
+# at once, which takes several times as much, and the process stands still meanwhile.
+MOST_TRACES = 32 * 1024 * 1024
 LOOK_EVERY = 0.5
 MOST_TYPES = 30
 # The capture's own.

@@ -44,8 +44,12 @@ if TYPE_CHECKING:
     Respond = Callable[[HttpRequest], HttpResponse]
 
 NAME = "capture"
-# Of one request the first are kept whole, the others counted.
+# Of one request the first are kept whole, the others counted; the more requests a capture may have,
+# the fewer of each.
 MOST_QUERIES = 500
+MOST_OF_CAPTURE = 10_000
+# Innermost lines that are kept of each query's stack.
+FRAMES = 20
 # What has not been written yet; more than any capture takes.
 MOST_PENDING = 200
 # Seconds for which the count outlives its capture.
@@ -74,13 +78,17 @@ class Query:
 
 @dataclass(slots=True)
 class Profile:
-    """One request of a capture, the `number`th; a `status` of 0 is one that raised."""
+    """One request of a capture, the `number`th; a `status` of 0 is one that raised.
+
+    Of its queries the first `most` are kept.
+    """
 
     capture: int
     number: int
     view: str
     method: str
     path: str
+    most: int = MOST_QUERIES
     began: datetime = field(default_factory=timezone.now)
     milliseconds: float = 0.0
     status: int = 0
@@ -103,10 +111,10 @@ class Profile:
 
     def _note(self, sql: Any, parameters: Any, began: datetime, milliseconds: float) -> None:
         self.count += 1
-        if len(self.queries) < MOST_QUERIES:
+        if len(self.queries) < self.most:
             plain = sql if isinstance(sql, str) else text_of(sql)
             found = evidence(statement_of(plain), sql, parameters)
-            lines = lines_of(sys._getframe(2))
+            lines = lines_of(sys._getframe(2))[:FRAMES]
             values = found.get("parameters", [])
             self.queries.append(Query(found["sql"], values, began, milliseconds, lines))
 
@@ -155,7 +163,8 @@ def chosen(request: HttpRequest) -> Profile | None:
         wanted.pop(view, None)
     if number is None or number > one.most:
         return None
-    return Profile(one.capture, number, view, request.method or "", request.path)
+    most = min(MOST_QUERIES, MOST_OF_CAPTURE // one.most)
+    return Profile(one.capture, number, view, request.method or "", request.path, most)
 
 
 def captured(profile: Profile, request: HttpRequest, respond: Respond) -> HttpResponse:

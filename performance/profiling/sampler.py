@@ -35,8 +35,8 @@ REMOVE_EVERY = timedelta(minutes=10)
 # Without word of a new capture PostgreSQL is asked so often.
 ASK_EVERY = timedelta(seconds=30)
 VALKEY_AWAY = (
-    "Valkey, which counts requests for all processes, was away: nothing was captured. Ask again "
-    "once it is back."
+    "Valkey, which counts requests for all processes, was away at its end. Without it nothing is "
+    "captured; what was captured before, if anything, is kept. Ask again once it is back."
 )
 NOTHING = "Nothing was seen: the process was idle. Ask again while it has something to do."
 

@@ -90,8 +90,26 @@ def test_lists_are_split_at_commas(read):
 
 def test_alert_rules_are_json(read):
     changes = '{"queue_age": {"threshold": 1800}}'
-    assert read(**REQUIRED, ALERT_RULES=changes).alert_rules == {"queue_age": {"threshold": 1800}}
+    rules = read(**REQUIRED, ALERT_RULES=changes).alert_rules
+    assert rules["queue_age"].model_dump(exclude_unset=True) == {"threshold": 1800}
     assert read(**REQUIRED).alert_rules == {}
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [
+        ("threshold", '"abc"'),
+        ("threshold", "NaN"),
+        ("holds_for", "-1"),
+        ("enabled", '"false"'),
+        ("severity", '"urgent"'),
+        ("treshold", "1800"),
+    ],
+)
+def test_what_an_alert_rule_has_no_use_for_is_refused_with_its_place(read, member, value):
+    with pytest.raises(EnvironmentInvalid) as refusal:
+        read(**REQUIRED, ALERT_RULES=f'{{"queue_age": {{"{member}": {value}}}}}')
+    assert f"ALERT_RULES (queue_age.{member}): " in str(refusal.value)
 
 
 def test_the_secret_key_does_not_show_in_the_environments_own_text(read):
