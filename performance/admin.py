@@ -138,6 +138,9 @@ class ChannelForm(ChannelModelForm):
         model = AlertChannel
         fields = ("kind", "target", "severity", "is_enabled")
         widgets = {"target": forms.TextInput(attrs={"size": 60})}
+        help_texts = {
+            "target": "An e-mail address, or a URL: https, unless nobody may listen on the way."
+        }
 
     def clean(self) -> dict[str, Any]:
         """The target fits its kind."""

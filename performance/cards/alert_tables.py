@@ -105,7 +105,7 @@ def past_table(past: Sequence[Alert], titles: dict[str, str]) -> Table:
         )
         for one in past
     ]
-    return Table("past", "History", PAST, rows, "No alert has begun and ended in this window.")
+    return Table("past", "History", PAST, rows, "No alert has ended in this window.")
 
 
 def rules_table(lines: Sequence[dict[str, Any]]) -> Table:
@@ -149,7 +149,7 @@ def channels_table(channels: Sequence[AlertChannel]) -> Table:
     for channel in channels:
         told = numbers.get(channel.pk, {})
         cells = {one: told.get(one, 0) for one in ("told", "waiting", "given_up")} | {
-            "channel": channel.target,
+            "channel": str(channel),
             "kind": AlertChannel.Kind(channel.kind).label,
             "severity": HEARS[Severity(channel.severity)],
             "error": errors.get(channel.pk),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 from django.db.models import Count, Q
@@ -20,6 +22,7 @@ from performance.cards.alert_tables import (
 from performance.cards.lately import lasting
 from performance.cards.shapes import Chart, Content, Fact, Health, Level, Line
 from performance.models import Alert, AlertChannel, AlertState, Cursor, Severity
+from performance.storage.reading import moments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 BOARD = "alerts"
 # It is written every 15 seconds by some process.
 LATE = timedelta(seconds=60)
+# Rows of a table.
 MOST = 100
 
 
@@ -45,32 +49,46 @@ class AlertsCard:
         now = timezone.now()
         at, lines = board()
         titles = {one["name"]: one["title"] for one in lines}
+        begins = now - scope.period.window
+        times = lifetimes(begins)
         current = list(counted(Alert.objects.exclude(state=AlertState.RESOLVED)))
-        past = list(
-            Alert.objects.filter(
-                state=AlertState.RESOLVED, started_at__gt=now - scope.period.window
-            )
-            .select_related("acknowledged_by")
-            .order_by("-started_at")[:MOST]
-        )
         brief = Content(
-            health=health(current, at, titles, now),
-            facts=facts(current, past, lines),
-            charts=[chart(current, past, scope)],
+            health=health(current, times, at, titles, now),
+            facts=facts(times, lines),
+            charts=[chart(times, scope)],
         )
         if scope.is_brief:
             return brief
+        past = (
+            Alert.objects.filter(resolved_at__gt=begins)
+            .select_related("acknowledged_by")
+            .order_by("-resolved_at")[:MOST]
+        )
         channels = list(AlertChannel.objects.filter(is_enabled=True).order_by("pk"))
         return replace(
             brief,
             tables=[
                 open_table(current, titles),
                 rules_table(lines),
-                past_table(past, titles),
+                past_table(list(past), titles),
                 channels_table(channels),
             ],
             note="" if channels else NO_CHANNEL,
         )
+
+
+class Lifetime(NamedTuple):
+    """When an alert began, when it ended if it has, and its state."""
+
+    begun: datetime
+    ended: datetime | None
+    state: str
+
+
+def lifetimes(begins: datetime) -> list[Lifetime]:
+    """Those of all alerts that were open at that moment or later, however many."""
+    found = Alert.objects.filter(Q(resolved_at=None) | Q(resolved_at__gt=begins))
+    return [Lifetime(*one) for one in found.values_list("started_at", "resolved_at", "state")]
 
 
 def board() -> tuple[datetime | None, list[dict[str, Any]]]:
@@ -83,7 +101,10 @@ def board() -> tuple[datetime | None, list[dict[str, Any]]]:
 
 
 def counted(alerts: Any) -> Any:
-    """With how often they were told, and how often that has failed for good."""
+    """With how often they were told, and how often that has failed for good.
+
+    Those that nobody looks after come first, and pages before tickets.
+    """
     given_up = Q(notices__next_attempt_at=None, notices__told_at=None)
     return (
         alerts.select_related("acknowledged_by")
@@ -91,12 +112,16 @@ def counted(alerts: Any) -> Any:
             told=Count("notices", filter=Q(notices__told_at__isnull=False)),
             untold=Count("notices", filter=given_up),
         )
-        .order_by("severity", "-started_at")[:MOST]
+        .order_by("-state", "severity", "-started_at")[:MOST]
     )
 
 
 def health(
-    current: Sequence[Alert], at: datetime | None, titles: dict[str, str], now: datetime
+    current: Sequence[Alert],
+    times: Sequence[Lifetime],
+    at: datetime | None,
+    titles: dict[str, str],
+    now: datetime,
 ) -> Health:
     """What fires before what somebody looks after, and pages before tickets."""
     if at is None or now - at > LATE:
@@ -106,44 +131,43 @@ def health(
     pages = [one for one in firing if one.severity == Severity.PAGE]
     for found, level in ((pages, Level.RED), (firing, Level.YELLOW)):
         if found:
-            more = f" (and {len(firing) - 1} more)" if len(firing) > 1 else ""
+            others = number_of(AlertState.FIRING, times) - 1
+            more = f" (and {others} more)" if others > 0 else ""
             title = titles.get(found[0].rule, found[0].rule)
             return Health(level, f"{title}: {found[0].reason}{more}")
     if current:
-        return Health(Level.YELLOW, f"{len(current)} acknowledged, nothing else fires")
+        acknowledged = number_of(AlertState.ACKNOWLEDGED, times)
+        return Health(Level.YELLOW, f"{acknowledged} acknowledged, nothing else fires")
     return Health(Level.GREEN, "nothing fires")
 
 
-def facts(
-    current: Sequence[Alert], past: Sequence[Alert], lines: Sequence[dict[str, Any]]
-) -> list[Fact]:
+def number_of(state: AlertState, times: Sequence[Lifetime]) -> int:
+    """How many are in that state."""
+    return sum(one.state == state for one in times)
+
+
+def facts(times: Sequence[Lifetime], lines: Sequence[dict[str, Any]]) -> list[Fact]:
     """How many there are."""
-    firing = sum(one.state == AlertState.FIRING for one in current)
+    firing = number_of(AlertState.FIRING, times)
     silenced = sum(bool(one["silenced_until"]) for one in lines)
     off = sum(not one["is_enabled"] for one in lines)
     return [
         Fact("Firing", firing, level=Level.RED if firing else Level.GREEN),
-        Fact("Acknowledged", len(current) - firing),
-        Fact("Ended in this window", len(past)),
+        Fact("Acknowledged", number_of(AlertState.ACKNOWLEDGED, times)),
+        Fact("Ended in this window", number_of(AlertState.RESOLVED, times)),
         Fact("Rules", len(lines)),
         Fact("Silenced", silenced, level=Level.YELLOW if silenced else Level.GREEN),
         Fact("Switched off", off, level=Level.YELLOW if off else Level.GREEN),
     ]
 
 
-def chart(current: Sequence[Alert], past: Sequence[Alert], scope: Scope) -> Chart:
+def chart(times: Sequence[Lifetime], scope: Scope) -> Chart:
     """How many were open in each bucket."""
-    step = timedelta(seconds=scope.period.seconds)
-    last = scope.period.bucket(timezone.now().timestamp())
-    moments = [last - step * number for number in reversed(range(60))]
-    every = [*current, *past]
-    values = [
-        float(
-            sum(
-                one.started_at < at + step and (one.resolved_at is None or one.resolved_at >= at)
-                for one in every
-            )
-        )
-        for at in moments
-    ]
-    return Chart("Open alerts", moments, [Line("alerts", values)])
+    at = moments(scope)
+    changes = [0] * (len(at) + 1)
+    for one in times:
+        first = max(bisect_right(at, one.begun) - 1, 0)
+        last = bisect_right(at, one.ended) if one.ended else len(at)
+        changes[first] += 1
+        changes[last] -= 1
+    return Chart("Open alerts", at, [Line("alerts", list(map(float, accumulate(changes[:-1]))))])

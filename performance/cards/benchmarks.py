@@ -54,7 +54,11 @@ class BenchmarksCard:
         latest = [found[0] for found in by_name.values()]
         return Content(
             health=health(latest),
-            charts=[chart(name, found) for name, found in by_name.items() if len(found) > 1],
+            charts=[
+                chart(name, found)
+                for name, found in by_name.items()
+                if len(found) > 1 and goal_metrics(found[0])
+            ],
             tables=[]
             if scope.is_brief
             else [*(latest_table(found) for found in by_name.values()), runs_table(runs)],
@@ -80,7 +84,7 @@ def chart(name: str, runs: Sequence[BenchmarkRun]) -> Chart:
     lines = [
         Line(metric, [value_of(run, metric) for run in ordered]) for metric in goal_metrics(runs[0])
     ]
-    return Chart(name, [run.finished_at for run in ordered], lines)
+    return Chart(name, [run.finished_at for run in ordered], lines, has_buckets=False)
 
 
 def value_of(run: BenchmarkRun, metric: str) -> float | None:

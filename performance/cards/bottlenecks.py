@@ -34,6 +34,7 @@ COLUMNS = (
     Column("setting", "Change", "code"),
     Column("present", "Is"),
     Column("wanted", "Should be"),
+    Column("unit", "Unit"),
     Column("how", "How"),
     Column("effect", "Then"),
     Column("guide", "More", "code"),
@@ -66,7 +67,12 @@ class BottlenecksCard:
         told = values(PUBLISHED, within=FRESH).values()
         latest: dict[str, Any] = max(told, key=lambda one: str(one["at"]), default={})
         if not latest:
-            return Content(empty=EMPTY, tables=[reports()], extra=ASKING)
+            return Content(
+                health=Health(Level.YELLOW, "what limits the service is not known"),
+                tables=[reports()],
+                empty=EMPTY,
+                extra=ASKING,
+            )
         found = latest["bottlenecks"]
         return Content(
             health=Health(Level[latest["level"].upper()], latest["summary"]),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import connection
 
 from performance.analysis.postgresql.sight import OF_CLIENTS, hidden
-from performance.cards.pools import every
+from performance.cards.pools import every, level_of
 from performance.cards.shapes import Column, Content, Fact, Health, Level, Row, Table
 from performance.recorders import pools
 from performance.storage.reading import values
@@ -37,8 +37,6 @@ COLUMNS = (
     Column("idle", "Idle in transaction", "number"),
     Column("oldest", "Oldest transaction", "seconds"),
 )
-# Per cent of what PostgreSQL gives.
-NEARLY_USED = 80.0
 
 
 class BudgetCard:
@@ -83,9 +81,9 @@ def demand(present: int) -> int:
 
 def judged(usable: int, present: int, possible: int) -> Health:
     """Whether it is enough, and if not, which setting to change."""
-    if 100 * present >= NEARLY_USED * usable:
+    if level := level_of(100 * present / usable):
         reason = f"{present} of {usable} usable connections are open: raise max_connections"
-        return Health(Level.RED, f"{reason}, or lower DB_MAX_OVERFLOW")
+        return Health(level, f"{reason}, or lower DB_MAX_OVERFLOW")
     if possible > usable:
         return Health(
             Level.YELLOW,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from cachelayer.warming import warmers
@@ -35,6 +35,8 @@ LEVELS = {"local": "level 1", "remote": "level 2"}
 ENOUGH = 50
 # Per cent that the hit ratio of the last minutes may be below that of the hour.
 COLLAPSE = 30.0
+# Who is silent may have lost level 2: what processes say comes by Valkey.
+UNHEARD = Health(Level.YELLOW, "no process tells of its cache")
 EVERY, BEFORE, NOW = slice(None), slice(None, -MINUTES - 1), slice(-MINUTES - 1, None)
 FAULTS = ("errors", "corrupt", "too_large")
 COUNTERS = (*(f"{level}.{name}" for level in LEVELS for name in (*COUNTED, *SIZED)), "local.loads")
@@ -136,14 +138,21 @@ class CacheCard:
 
     def content(self, scope: Scope) -> Content:
         """The window's reads by namespace and level, and each process's level 1."""
-        processes = values(NAME)
+        processes = {
+            instance: state
+            for instance, state in values(NAME).items()
+            if scope.instance in ("", instance)
+        }
         at = moments(scope)
         found = Counts(counted([f"{NAME}.{counter}" for counter in COUNTERS], scope))
         levels, loads = namespaces(found), loading(found)
         if not processes and not levels.rows:
-            return Content(empty="No process has told of its cache. Start one, with Valkey.")
+            return Content(
+                health=UNHEARD, empty="No process has told of its cache. Start one, with Valkey."
+            )
         reads, calls = Reads.of(scope, at), series(f"{NAME}.call", scope)
-        recent = reads if scope == FINEST else Reads.of(FINEST, moments(FINEST))
+        finest = replace(FINEST, instance=scope.instance)
+        recent = reads if scope == finest else Reads.of(finest, moments(finest))
         return Content(
             health=health(processes, recent),
             facts=facts(reads, total(calls), loads, processes),
@@ -156,6 +165,8 @@ class CacheCard:
 
 def health(processes: Mapping[str, Mapping[str, Any]], recent: Reads) -> Health:
     """Level 2 that is away, then a cache that has lost what it had."""
+    if not processes:
+        return UNHEARD
     broken = [name for name, one in processes.items() if one["breaker"] != "closed"]
     if broken:
         return Health(Level.RED, f"{len(broken)} processes cannot reach level 2 ({broken[0]})")

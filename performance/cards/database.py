@@ -9,7 +9,9 @@ from django.urls import reverse
 from performance.actions.statistics import ResetStatistics
 from performance.analysis.postgresql import server
 from performance.analysis.postgresql.sight import hidden
+from performance.analysis.postgresql.vacuum import WRAPAROUND_SOON
 from performance.analysis.suggestions import SLOW_CALLS, SLOW_MEAN
+from performance.cards.pools import level_of
 from performance.cards.shapes import (
     Chart,
     Column,
@@ -22,7 +24,7 @@ from performance.cards.shapes import (
     Table,
     shown,
 )
-from performance.cards.verdicts import worst
+from performance.cards.verdicts import is_cold, worst
 from performance.recorders.statements import ALL, NAME, trouble
 from performance.storage.reading import series, sums, top, total
 
@@ -32,14 +34,9 @@ if TYPE_CHECKING:
     from performance.storage.reading import Point, Scope, Summary
 
 # Per cent.
-LOW_HIT_RATIO = 99.0
-FEW_BLOCKS = 10_000
-MANY_CONNECTIONS, TOO_MANY_CONNECTIONS = 80.0, 95.0
 MANY_REQUESTED = 50.0
 # Seconds, and bytes of WAL.
 LAGGING, TOO_FAR_BEHIND = 10.0, 1024**3
-# Transactions: PostgreSQL stops taking any at two thousand million.
-WRAPAROUND_SOON = 1_000_000_000
 
 STATEMENTS = (
     Column("sql", "Statement", "code"),
@@ -96,10 +93,9 @@ def plan_url(kind: str, key: str) -> str:
 def _complaints(database: server.Database, budget: server.Budget) -> list[Health]:
     found = []
     used = 100 * budget.open / budget.most
-    if used >= MANY_CONNECTIONS:
-        level = Level.RED if used >= TOO_MANY_CONNECTIONS else Level.YELLOW
+    if level := level_of(used):
         found.append(Health(level, f"{used:.0f} % of all connections are taken"))
-    if _is_cold(database):
+    if is_cold(database.blocks_hit, database.blocks_read):
         found.append(
             Health(
                 Level.YELLOW,
@@ -118,24 +114,18 @@ def _complaints(database: server.Database, budget: server.Budget) -> list[Health
     return found
 
 
-def _is_cold(database: server.Database) -> bool:
-    asked = database.blocks_hit + database.blocks_read
-    return asked > FEW_BLOCKS and (database.hit_ratio or 100) < LOW_HIT_RATIO
-
-
 def _facts(database: server.Database, budget: server.Budget) -> list[Fact]:
-    used = 100 * budget.open / budget.most
-    level = Level.RED if used >= TOO_MANY_CONNECTIONS else Level.YELLOW
+    is_slow = is_cold(database.blocks_hit, database.blocks_read)
     return [
         Fact("Size", database.size, "bytes"),
         Fact(
             "Connections", f"{budget.open} of {budget.most}", "",
-            level if used >= MANY_CONNECTIONS else Level.GREEN,
+            level_of(100 * budget.open / budget.most),
             "All databases of the server, against what ordinary users may have.",
         ),
         Fact(
             "Found in memory", database.hit_ratio, "percent",
-            Level.YELLOW if _is_cold(database) else Level.GREEN, "Since the counters began.",
+            Level.YELLOW if is_slow else Level.GREEN, "Since the counters began.",
         ),
         Fact("Rolled back", 100 * database.rollbacks / (database.commits or 1), "percent"),
         Fact("Deadlocks", database.deadlocks),
@@ -204,7 +194,7 @@ def _server(scope: Scope) -> Table:
             checkpoints.requested_share > MANY_REQUESTED and checkpoints.requested > 10,
             "too much is written between two of them: raise max_wal_size",
         ),
-        _says("WAL", f"{rate:,.1f} kB/s since {since}", False, ""),
+        _says("WAL", f"{rate:,.1f} KiB/s since {since}", False, ""),
         _says(
             "WAL buffers full", f"{wal.buffers_full:,}", wal.buffers_full > (wal.seconds or 0.0),
             "writers wait for them: raise wal_buffers",
@@ -222,7 +212,7 @@ def _slot(one: server.Slot) -> Row:
     kept = one.kept or 0.0
     return _says(
         f"Replication slot {one.name}",
-        f"{'in use' if one.is_active else 'unused'}, keeps {kept / 1024**2:,.0f} MB",
+        f"{'in use' if one.is_active else 'unused'}, keeps {kept / 1024**2:,.0f} MiB",
         not one.is_active or kept > TOO_FAR_BEHIND,
         "WAL is kept for it until the disk is full: drop it if nobody comes back",
     )

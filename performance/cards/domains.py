@@ -24,21 +24,22 @@ from performance.cards.shapes import (
     shown,
 )
 from performance.recorders.fetches import NAME, PARTS
-from performance.storage.reading import largest, series, spread, total
+from performance.storage.reading import Summary, largest, series, spread, sums, total, wholes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from performance.storage.reading import Point, Scope, Summary
+    from performance.storage.reading import Point, Scope
 
-# All hosts together, and all attempts that failed, whatever for.
-ALL, FAILED = "attempt.fetch", "attempt.error"
-# Per cent of the fetches of a host, or of all.
+# All hosts together: fetches, attempts (not each comes as far as a fetch), and those that failed.
+ALL, ATTEMPTS, FAILED = "attempt.fetch", "attempt.run", "attempt.error"
+# Per cent of the attempts at a host, or at all.
 SOME_FAILURES = 10.0
 MOST_FAILURES = 50.0
 # Of all, before they say anything.
 ENOUGH = 20
+MOST_HOSTS = 20
 MOST_LEFT_ALONE = 25
 
 LIMITS = (
@@ -82,12 +83,13 @@ class DomainsCard:
         failed = counts([FAILED], scope, at)[FAILED]
         now = timezone.now()
         alone = left_alone(now)
-        if not total(points).count and not alone:
+        if not total(points).count and not sum(failed) and not alone:
             return Content(empty="Nothing was fetched in this window. Submit a job to see it here.")
-        recent = lately(ALL, FAILED)
+        recent = lately(ALL, ATTEMPTS, FAILED)
+        share = share_of(sum(failed), wholes([ATTEMPTS], scope)[ATTEMPTS].count)
         return Content(
             health=health(alone, recent),
-            facts=facts(total(points), sum(failed), per_second(recent[ALL]), len(alone)),
+            facts=facts(total(points), share, per_second(recent[ALL]), len(alone)),
             charts=shown(charts(points, failed, scope), scope),
             tables=[]
             if scope.is_brief
@@ -104,27 +106,32 @@ def left_alone(now: datetime) -> list[Domain]:
 
 def health(alone: Sequence[Domain], recent: Mapping[str, Summary]) -> Health:
     """Whether scraping as such works, or single hosts are in trouble."""
-    fetches, failed = recent[ALL], recent[FAILED]
-    share = 100 * failed.count / fetches.count if fetches.count >= ENOUGH else 0.0
+    attempts = recent[ATTEMPTS].count
+    share = (share_of(recent[FAILED].count, attempts) or 0.0) if attempts >= ENOUGH else 0.0
     if share > MOST_FAILURES:
-        return Health(Level.RED, f"{share:.0f} % of the fetches of the last minutes failed")
+        return Health(Level.RED, f"{share:.0f} % of the attempts of the last minutes failed")
     if alone:
         names = ", ".join(one.host for one in alone[:3])
         return Health(Level.YELLOW, f"left alone by their circuit breaker: {names}")
     if share > SOME_FAILURES:
-        return Health(Level.YELLOW, f"{share:.0f} % of the fetches of the last minutes failed")
-    return Health(Level.GREEN, f"{per_second(fetches):.1f} fetches a second, hosts are well")
+        return Health(Level.YELLOW, f"{share:.0f} % of the attempts of the last minutes failed")
+    return Health(Level.GREEN, f"{per_second(recent[ALL]):.1f} fetches a second, hosts are well")
 
 
-def facts(whole: Summary, failed: float, rate: float, alone: int) -> list[Fact]:
-    """All hosts together."""
-    share = 100 * failed / whole.count if whole.count else 0.0
+def share_of(failed: float, attempts: float) -> float | None:
+    """Per cent of attempts that failed: what fails is told a moment after it was an attempt."""
+    return 100 * min(failed / attempts, 1.0) if attempts else None
+
+
+def facts(whole: Summary, share: float | None, rate: float, alone: int) -> list[Fact]:
+    """All hosts together; `share` is per cent of attempts that failed."""
+    is_known = whole.count > 0
     return [
         Fact("Fetches", whole.count),
         Fact("Now", rate, "per second", hint="Over the last 5 minutes."),
-        Fact("p50", whole.p50, "ms"),
-        Fact("p95", whole.p95, "ms"),
-        Fact("Failed", share, "percent", level_of(share)),
+        Fact("p50", whole.p50 if is_known else None, "ms"),
+        Fact("p95", whole.p95 if is_known else None, "ms"),
+        Fact("Failed", share, "percent", level_of(share or 0.0), hint="Of all attempts."),
         Fact("Left alone", alone, level=Level.YELLOW if alone else Level.GREEN),
     ]
 
@@ -141,8 +148,9 @@ def charts(points: Sequence[Point], failed: Sequence[float], scope: Scope) -> It
 
 
 def hosts(scope: Scope, now: datetime) -> Table:
-    """A row a host, those first that take most of our time."""
-    lines = spread(NAME, scope, most=20)
+    """A row a host: those that take most of our time, then those that fail before any fetch."""
+    lines = spread(NAME, scope, most=MOST_HOSTS)
+    lines += never_fetched(scope, {line.key for line in lines})
     keys = [line.key for line in lines]
     parts = counted([f"{NAME}.{part}" for part in (*PARTS, "failed")], scope, keys)
     known = Domain.objects.in_bulk(keys)
@@ -154,14 +162,16 @@ def hosts(scope: Scope, now: datetime) -> Table:
 
     rows = []
     for line in lines:
-        share = 100 * parts.get((f"{NAME}.failed", line.key), (0.0, 0.0))[0] / line.count
+        failed, unfetched = parts.get((f"{NAME}.failed", line.key), (0.0, 0.0))
+        share = share_of(failed, line.count + unfetched) or 0.0
+        p50, p95 = line.ps(0.5, 0.95)
         domain = known.get(line.key)
         cells = {
             "host": line.key,
             "rate": line.count / seconds,
-            "p50": line.p50,
-            "p95": line.p95,
-            "max": line.max,
+            "p50": p50,
+            "p95": p95,
+            "max": line.max if line.count else None,
             "failed": share,
             **{part: mean(part, line.key) for part in PARTS},
             **limits(domain, now),
@@ -169,6 +179,14 @@ def hosts(scope: Scope, now: datetime) -> Table:
         url = address(domain) if domain else ""
         rows.append(Row(cells, url, max(level_of(share), level_of_host(domain, now))))
     return Table("hosts", "By host", COLUMNS, rows)
+
+
+def never_fetched(scope: Scope, known: Collection[str]) -> list[Summary]:
+    """Hosts of which nothing was fetched, for robots.txt or an address was in the way."""
+    lines = largest(f"{NAME}.failed", scope, most=MOST_HOSTS)
+    failing = [line.key for line in lines if line.sum and line.key not in known]
+    fetched = sums(NAME, scope, failing)
+    return [Summary(host) for host in failing if host not in fetched]
 
 
 def errors(scope: Scope) -> Table:

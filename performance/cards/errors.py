@@ -12,6 +12,7 @@ from performance.cards.shapes import Chart, Column, Content, Fact, Health, Level
 from performance.models import Sample
 from performance.recorders.errors import NAME
 from performance.storage.reading import largest, moments
+from performance.storage.whole import number_of_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -56,7 +57,7 @@ class ErrorsCard:
             health=health(recent),
             facts=[
                 Fact("Errors", sum(errors), level=Level.YELLOW),
-                Fact("Kinds", len(groups)),
+                Fact("Kinds", number_of_keys(NAME, scope)),
                 Fact(f"Last {MINUTES} minutes", recent, level=health(recent).level),
             ],
             charts=[Chart("Errors", at, [Line("errors", errors)])],
@@ -97,5 +98,6 @@ def table(groups: Iterable[Summary], latest: dict[str, Sample], scope: Scope) ->
         if one := latest.get(group.key):
             about = {name: one.document.get(name) for name in ("message", "view", "logger")}
             cells |= about | {"at": one.recorded_at, "process": one.instance}
-        rows.append(Row(cells))
+        # In the same card, where its stack stands.
+        rows.append(Row(cells, f"#error-{one.pk}" if one else ""))
     return Table("errors", "By kind and place", COLUMNS, rows)

@@ -18,7 +18,7 @@ from performance.cards.shapes import (
 )
 from performance.recorders import blocking
 from performance.recorders.lag import NAME
-from performance.storage.reading import curves, top, total
+from performance.storage.reading import curves, top, total, wholes
 
 if TYPE_CHECKING:
     from performance.storage.reading import Point, Scope, Summary
@@ -51,13 +51,18 @@ class LagCard:
         whole = {role: total(points) for role, points in by_role.items()}
         known = {role: summary for role, summary in whole.items() if summary.count}
         if not known:
+            silent = Health(Level.YELLOW, "nothing was heard in this window")
+            # Of a process the longer windows are not kept: that is no trouble.
+            is_kept = scope.period.by_instance or not scope.instance
             return Content(
-                empty="No hub and no loop tells how late it is: start `manage.py up`, or a worker."
+                health=silent if is_kept else None,
+                empty="No hub and no loop tells how late it is: start `manage.py up`, or a worker.",
             )
         found = top(blocking.NAME, scope)
+        blocked = wholes([blocking.NAME], scope)[blocking.NAME].count
         return Content(
             health=health(known, found),
-            facts=facts(known, found),
+            facts=facts(known, blocked),
             charts=shown((chart(by_role, share) for share in (0.5, 0.99)), scope),
             tables=[calls(found)],
             note="Late is what was due and did not run, because something else did not let go.",
@@ -77,7 +82,7 @@ def health(known: dict[str, Summary], found: list[Summary]) -> Health:
     return Health(Level.GREEN, "nothing blocks")
 
 
-def facts(known: dict[str, Summary], found: list[Summary]) -> list[Fact]:
+def facts(known: dict[str, Summary], blocked: float) -> list[Fact]:
     """Both roles' lateness, and how often something blocked."""
     lateness = [
         Fact(f"{role} p99", one.p99, "ms", Level.YELLOW if one.p99 > LATE else Level.GREEN)
@@ -87,7 +92,7 @@ def facts(known: dict[str, Summary], found: list[Summary]) -> list[Fact]:
     return [
         *lateness,
         Fact("Latest", longest, "ms"),
-        Fact("Blocking calls", sum(line.count for line in found)),
+        Fact("Blocking calls", blocked),
     ]
 
 

@@ -83,7 +83,8 @@ class MemoryCard:
         }
         if not states:
             return Content(
-                empty="No process tells of its memory: start one, and look again in ten seconds."
+                health=Health(Level.YELLOW, "nothing is known of any process"),
+                empty="No process tells of its memory: start one, and look again in ten seconds.",
             )
         suspects = top(growth.NAME, scope, order="max")
         table = Table(
@@ -118,19 +119,27 @@ def health(states: dict[str, dict[str, Any]], suspects: list[str]) -> Health:
     """A limit that is near, then leaks, then growth that may become one."""
     fullest = max(states, key=lambda instance: used(states[instance]) or 0.0)
     share = used(states[fullest]) or 0.0
-    full = f"the container of {fullest} uses {100 * share:.0f} % of its memory"
-    if share > TOO_MUCH:
-        return Health(Level.RED, full)
+    level = level_of(share)
+    full = Health(level, f"the container of {fullest} uses {100 * share:.0f} % of its memory")
+    if level is Level.RED:
+        return full
     if suspects:
         return Health(Level.RED, f"memory that is taken at {suspects[0]} is not given back")
-    if share > MUCH:
-        return Health(Level.YELLOW, full)
+    if level is Level.YELLOW:
+        return full
     growing = {name: slope(state) for name, state in states.items() if is_growing(state)}
     if growing:
         steepest = max(growing, key=growing.__getitem__)
         pace = growing[steepest] / MEBIBYTE
         return Health(Level.YELLOW, f"{steepest} grows by {pace:.0f} MiB an hour; watch it")
     return Health(Level.GREEN, "no process grows for long")
+
+
+def level_of(share: float) -> Level:
+    """How bad it is that a process has that share of its limit."""
+    if share > TOO_MUCH:
+        return Level.RED
+    return Level.YELLOW if share > MUCH else Level.GREEN
 
 
 def facts(states: dict[str, dict[str, Any]]) -> list[Fact]:
@@ -182,8 +191,7 @@ def processes(states: dict[str, dict[str, Any]]) -> Table:
             "used": None if share is None else 100 * share,
             **{name: _joined(state.get(name)) for name in ("counts", "collections")},
         }
-        is_full = share is not None and share > MUCH
-        rows.append(Row(cells, level=Level.RED if is_full else Level.GREEN))
+        rows.append(Row(cells, level=level_of(share or 0.0)))
     return Table("processes", "By process", PROCESSES, rows)
 
 

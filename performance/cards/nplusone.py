@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from django.db.models import Count
 from django.urls import reverse
 from django.utils import timezone
 
 from performance.analysis.findings import MENDED_AFTER, QUIET_FOR, State, ranked, states
 from performance.cards.shapes import Column, Content, Fact, Health, Level, Row, Table
-from performance.models import Kind
+from performance.models import Finding, Kind
 from performance.storage.reading import sums
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from performance.models import Finding
     from performance.storage.reading import Scope
 
 COLUMNS = (
@@ -32,6 +32,9 @@ COLUMNS = (
     Column("sql", "Query", "code"),
     Column("source", "After", "code"),
 )
+KINDS = (Kind.N_PLUS_ONE, Kind.DUPLICATE_QUERIES)
+# Whether a finding is mended is looked up for each: the unresolved first, then by what they cost.
+MOST = 50
 LEVELS = {State.OPEN: Level.YELLOW, State.REGRESSION: Level.RED}
 EMPTY = "None was seen in three requests of an hour. They appear by themselves."
 
@@ -45,12 +48,12 @@ class NPlusOneCard:
 
     def content(self, scope: Scope) -> Content:
         """Findings of the fleet, whatever the window, with how often the window has seen them."""
-        found = ranked((Kind.N_PLUS_ONE, Kind.DUPLICATE_QUERIES))
+        found = ranked(KINDS, MOST)
         known = states(found, timezone.now())
         pending = [one for one in found if known[one.pk] in LEVELS]
         return Content(
             health=health(pending, known),
-            facts=facts(found, pending, known),
+            facts=facts(pending, known),
             tables=[]
             if scope.is_brief
             else [
@@ -73,21 +76,23 @@ def health(pending: Sequence[Finding], known: dict[int, State]) -> Health:
     )
 
 
-def facts(
-    found: Sequence[Finding], pending: Sequence[Finding], known: dict[int, State]
-) -> list[Fact]:
+def facts(pending: Sequence[Finding], known: dict[int, State]) -> list[Fact]:
     """How many there are of each state, and what they cost together."""
+    found = Finding.objects.filter(kind__in=KINDS)
+    numbers = found.aggregate(all=Count("pk"), resolved=Count("resolved_at"))
+    unresolved = numbers["all"] - numbers["resolved"]
     counts = {state: list(known.values()).count(state) for state in State}
+    counts[State.RESOLVED] = numbers["resolved"]
     wasted = sum(one.wasted for one in pending)
-    return [
-        Fact("Wasted an hour", wasted, "ms", Level.YELLOW if pending else Level.GREEN),
-        *(
-            Fact(state.capitalize(), counts[state], level=LEVELS[state])
-            if counts[state] and state in LEVELS
-            else Fact(state.capitalize(), counts[state])
-            for state in State
-        ),
-    ]
+    hint = f"Of the {MOST} dearest; {unresolved:,} are unresolved." if unresolved > MOST else ""
+
+    def fact(state: State) -> Fact:
+        level = LEVELS.get(state, Level.GREEN) if counts[state] else Level.GREEN
+        about = "" if state is State.RESOLVED else hint
+        return Fact(state.capitalize(), counts[state], level=level, hint=about)
+
+    level = Level.YELLOW if pending else Level.GREEN
+    return [Fact("Wasted an hour", wasted, "ms", level, hint), *map(fact, State)]
 
 
 def table(

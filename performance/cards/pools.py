@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
 
-from performance.cards.lately import percentiles
+from performance.cards.lately import counted, percentiles
 from performance.cards.shapes import (
     Chart,
     Column,
@@ -23,15 +23,24 @@ from performance.histogram import merged, percentile
 from performance.models import Aggregate
 from performance.recorders import pools
 from performance.storage.folding import unpack
-from performance.storage.reading import Scope, buckets, series, total, values, wholes
+from performance.storage.reading import (
+    Point,
+    Scope,
+    buckets,
+    curves,
+    moments,
+    series,
+    total,
+    values,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
+    from performance.cards.lately import Counted
     from performance.histogram import Histogram
     from performance.storage.periods import Period
-    from performance.storage.reading import Point
 
 # Per cent of a pool's connections that are in use.
 NEARLY_FULL = 80.0
@@ -74,13 +83,15 @@ class PoolsCard:
         told = states(scope)
         if not told:
             return Content(
+                health=Health(Level.YELLOW, "nobody can be asked for connections"),
                 empty="No process tells of its pools. Start a web server or a worker; with"
-                " PERFORMANCE_ENABLED=false they tell nothing."
+                " PERFORMANCE_ENABLED=false they tell nothing.",
             )
-        waits = series(pools.WAIT, scope)
+        happened = counted([pools.WAIT, pools.TIMEOUT, pools.BROKEN], scope)
+        waits = waited(scope, {key for type, key in happened if type == pools.WAIT})
         return Content(
             health=health(told, timeouts(scope)),
-            facts=facts(told, scope, waits),
+            facts=facts(told, happened, waits),
             charts=shown(charts(scope, waits), scope),
             tables=[] if scope.is_brief else [by_process(told, scope)],
             note="Of pools that do not count something, nothing is shown: asyncpg tells of no"
@@ -150,29 +161,50 @@ def health(told: dict[str, dict[str, Any]], timeouts: float) -> Health:
 
 
 def level_of(usage: float) -> Level:
-    """How bad it is that so many per cent are in use."""
+    """How bad it is that so many per cent of some connections are in use."""
     if usage >= FULL:
         return Level.RED
     return Level.YELLOW if usage >= NEARLY_FULL else Level.GREEN
 
 
-def facts(told: dict[str, dict[str, Any]], scope: Scope, waits: Sequence[Point]) -> list[Fact]:
-    """The fleet's connections to PostgreSQL, and what callers waited in the window."""
+def waited(scope: Scope, keys: Iterable[str]) -> list[Point]:
+    """What callers of PostgreSQL's pools waited: the cache's tell of theirs together only."""
+    found = curves([pools.WAIT], scope, [key for key in keys if pools.POSTGRESQL in key])
+    return [
+        Point(at, total(points[number] for points in found.values()))
+        for number, at in enumerate(moments(scope))
+    ]
+
+
+def facts(told: dict[str, dict[str, Any]], happened: Counted, waits: list[Point]) -> list[Fact]:
+    """The fleet's connections to PostgreSQL with what happened to them, then Valkey's troubles."""
     found = [pool for _, pool in every(told) if pool["name"].startswith(pools.POSTGRESQL)]
-    waited = total(waits)
-    went_wrong = wholes([pools.TIMEOUT, pools.BROKEN], scope)
-    refused, broken = went_wrong[pools.TIMEOUT].count, went_wrong[pools.BROKEN].count
+    spread = total(waits)
+    refused, refused_by_valkey = times(pools.TIMEOUT, happened)
+    broken, broken_by_valkey = times(pools.BROKEN, happened)
     waiting = sum(pool["waiting"] or 0 for pool in found)
     return [
         Fact("PostgreSQL connections in use", sum(pool["used"] for pool in found)),
         Fact("Open", sum(pool["size"] for pool in found)),
         Fact("At most", sum(pool["max"] for pool in found)),
         Fact("Waiting", waiting, level=Level.RED if waiting else Level.GREEN),
-        Fact("p95 wait", waited.p95, "ms"),
+        Fact("p95 wait", spread.p95 if spread.count else None, "ms"),
         Fact("Timeouts", refused, level=Level.RED if refused else Level.GREEN),
         Fact("Broken", broken, hint="Lost while idle, returned broken, or not opened at all"),
         Fact("Leaks", len(leaks(told)), level=Level.RED if leaks(told) else Level.GREEN),
-    ]
+        Fact(
+            "Valkey timeouts", refused_by_valkey,
+            level=Level.RED if refused_by_valkey else Level.GREEN,
+        ),
+        Fact("Valkey broken", broken_by_valkey),
+    ]  # fmt: skip
+
+
+def times(type: str, happened: Counted) -> tuple[float, float]:
+    """How often that happened to pools of PostgreSQL, and to those of the cache."""
+    numbers = {key: number for (one, key), (number, _) in happened.items() if one == type}
+    ours = sum(number for key, number in numbers.items() if pools.POSTGRESQL in key)
+    return ours, sum(numbers.values()) - ours
 
 
 def charts(scope: Scope, waits: Sequence[Point]) -> Iterator[Chart]:
@@ -185,8 +217,7 @@ def charts(scope: Scope, waits: Sequence[Point]) -> Iterator[Chart]:
             for name, type in (("used", pools.USED), ("size", pools.SIZE))
         ]
         yield Chart(f"Connections: {key}", moments, lines, is_rate=True)
-    # What has no histogram has no percentiles: the cache's pools tell of their waits together.
-    if any(point.summary.histogram for point in waits):
+    if any(point.summary.count for point in waits):
         curves = [Line(name, curve) for name, curve in percentiles(waits).items()]
         yield Chart("Wait for a connection", moments, curves, "ms")
 

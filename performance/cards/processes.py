@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # Per cent of a core: gevent's hub and an asyncio loop have one each.
 BUSY = 85.0
-# Seconds after which a recorder that failed seems to be well again.
+# Seconds after which a recorder that failed, or Valkey that was away, seems to be well again.
 RECENT = 600.0
 
 COLUMNS = (
@@ -56,8 +56,9 @@ class ProcessesCard:
         }
         if not found:
             return Content(
+                health=Health(Level.YELLOW, "nobody can be seen"),
                 empty="No process speaks. They do when PERFORMANCE_ENABLED is true, Valkey is "
-                "reachable and a worker or a web process digests what they say."
+                "reachable and a worker or a web process digests what they say.",
             )
         rows = [row(instance, state) for instance, state in found.items()]
         return Content(
@@ -81,9 +82,9 @@ def health(found: dict[str, dict[str, Any]]) -> Health:
     failed = [one for state in found.values() for one in failing(state)]
     if failed:
         return Health(Level.YELLOW, said_of(failed))
-    dropped = sum(state["dropped"] for state in found.values())
+    dropped = [state for state in found.values() if is_recent(state.get("dropped_at"))]
     if dropped:
-        return Health(Level.YELLOW, f"{dropped} messages were dropped: Valkey was away")
+        return Health(Level.YELLOW, said_of_dropped(dropped))
     dearest = max(found, key=lambda one: float(found[one]["cost"]))
     if found[dearest]["cost"] > performance_settings().most_cost:
         share = found[dearest]["cost"]
@@ -109,8 +110,20 @@ def failing(state: dict[str, Any]) -> list[Failing]:
     return [
         Failing(name, state["failures"][name], first, last)
         for name, (first, last) in state.get("failed_at", {}).items()
-        if time() - last < RECENT
+        if is_recent(last)
     ]
+
+
+def is_recent(at: float | None) -> bool:
+    """Whether that happened a moment ago, in seconds since the epoch; None never did."""
+    return at is not None and time() - at < RECENT
+
+
+def said_of_dropped(states: list[dict[str, Any]]) -> str:
+    """How many messages these processes have dropped since they began, and when the last."""
+    number = sum(state["dropped"] for state in states)
+    ago = lasting(max(time() - max(state["dropped_at"] for state in states), 0.0))
+    return f"{number} messages were dropped, the last {ago} ago: Valkey was away"
 
 
 def said_of(failed: list[Failing]) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from django.urls import reverse
 
+from performance.analysis.suggestions import SLOW_CALLS, SLOW_MEAN
 from performance.cards.lately import percentiles
 from performance.cards.shapes import (
     Chart,
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
     from performance.models import Sample
     from performance.storage.reading import Point, Scope, Summary
 
-# Milliseconds on average, of so many calls: PgHero's measure of a slow query.
-SLOW_MEAN = 20.0
-CALLS = 100
 # What PostgreSQL has a plan for.
 EXPLAINED = {"SELECT", "INSERT", "UPDATE", "DELETE", "MERGE"}
 
@@ -91,7 +89,7 @@ def health(lines: Sequence[Summary], slow: Summary) -> Health:
     settings = performance_settings()
     if slow.max >= settings.very_slow_query * 1000:
         return Health(Level.RED, f"a query took {slow.max / 1000:.1f} s")
-    often = [line for line in lines if line.count >= CALLS and line.mean >= SLOW_MEAN]
+    often = [line for line in lines if line.count >= SLOW_CALLS and line.mean >= SLOW_MEAN]
     if often:
         tables = ", ".join(often[0].about.get("tables", [])) or "no table"
         verb = "is" if len(often) == 1 else "are"
@@ -212,4 +210,4 @@ def level_of(line: Summary) -> Level:
     """How bad a query is, by what it takes on average."""
     if line.mean >= performance_settings().slow_query * 1000:
         return Level.RED
-    return Level.YELLOW if line.mean >= SLOW_MEAN and line.count >= CALLS else Level.GREEN
+    return Level.YELLOW if line.mean >= SLOW_MEAN and line.count >= SLOW_CALLS else Level.GREEN

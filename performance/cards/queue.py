@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
+from django.urls import reverse
 from django.utils import timezone
 
 from jobs.models import Pause
@@ -278,7 +280,8 @@ def failures(scope: Scope) -> Table:
                 "share": 100 * one.count / attempts if attempts else None,
                 "final": one.sum,
                 "retried": one.count - one.sum,
-            }
+            },
+            f"{reverse('admin:jobs_job_changelist')}?{urlencode({'error': one.key})}",
         )
         for one in largest("attempt.error", scope, order="count")
     ]

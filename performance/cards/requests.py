@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+from django.urls import reverse
 
 from performance.cards.lately import counted, percentiles
 from performance.cards.shapes import (
+    Bar,
     Chart,
     Column,
     Content,
@@ -21,7 +25,7 @@ from performance.recorders.requests import ALL, NAME, PARTS
 from performance.storage.reading import samples, series, spread, total
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from performance.storage.reading import Point, Scope, Summary
 
@@ -31,6 +35,16 @@ VERY_SLOW = 1000.0
 # Per cent of all requests.
 MOST_ERRORS = 1.0
 
+# What a bar calls its parts.
+WORDS = {
+    "pool": "a connection of the pool",
+    "database": "PostgreSQL",
+    "cache": "the cache",
+    "render": "serialisation",
+    "cpu": "the rest of Python",
+    "lag": "others that held the hub",
+}
+WENT = Column("went", "Where most of it went", "bar")
 WAITS = [Column(part, {"cpu": "CPU"}.get(part, part.capitalize()), "ms") for part in PARTS]
 COLUMNS = (
     Column("view", "View", "code"),
@@ -41,6 +55,7 @@ COLUMNS = (
     Column("max", "Slowest", "ms"),
     Column("refused", "4xx", "percent"),
     Column("failed", "5xx", "percent"),
+    WENT,
     *WAITS,
     Column("queries", "Queries", "number"),
 )
@@ -48,6 +63,7 @@ SLOWEST = (
     Column("at", "When", "time"),
     Column("view", "View", "code"),
     Column("took", "Took", "ms"),
+    WENT,
     *WAITS,
     Column("queries", "Queries", "number"),
     Column("status", "Status", "number"),
@@ -129,6 +145,7 @@ def views(scope: Scope) -> Table:
         count, _ = parts.get((f"{NAME}.{part}", line.key), (0.0, 0.0))
         return 100 * count / line.count
 
+    means = {line.key: {part: mean(part, line.key) for part in PARTS} for line in lines}
     rows = [
         Row(
             {
@@ -140,9 +157,12 @@ def views(scope: Scope) -> Table:
                 "max": line.max,
                 "refused": share("4xx", line),
                 "failed": share("5xx", line),
-                **{part: mean(part, line.key) for part in (*PARTS, "queries")},
+                "went": bar(line.mean, means[line.key]),
+                **means[line.key],
+                "queries": mean("queries", line.key),
             },
-            level=level_of(line.p95),
+            capturing(line.key, scope),
+            level_of(line.p95),
         )
         for line in lines
     ]
@@ -158,6 +178,7 @@ def slowest(scope: Scope) -> Table:
                 "view": sample.key,
                 "took": sample.value,
                 "instance": sample.instance,
+                "went": bar(sample.value, sample.document.get("parts", {})),
                 **sample.document.get("parts", {}),
                 **{name: sample.document.get(name) for name in ("queries", "status", "path")},
             },
@@ -167,6 +188,21 @@ def slowest(scope: Scope) -> Table:
     ]
     empty = "No request took long enough to be kept as evidence."
     return Table("slowest", "Slowest", SLOWEST, rows, empty)
+
+
+def bar(whole: float, parts: Mapping[str, float | None]) -> Bar | None:
+    """What milliseconds went to, None when nobody looked; turning an answer into bytes is CPU."""
+    known = {part: parts.get(part) or 0.0 for part in PARTS}
+    if not any(known.values()):
+        return None
+    known["cpu"] = max(known["cpu"] - known["render"], 0.0)
+    return Bar(whole, {WORDS[part]: known[part] for part in PARTS})
+
+
+def capturing(view: str, scope: Scope) -> str:
+    """Where the next requests of a view can be captured."""
+    wanted = {"period": scope.period.name, "view": view}
+    return f"{reverse('console:page', args=['profiles'])}?{urlencode(wanted)}"
 
 
 def level_of(milliseconds: float) -> Level:

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from performance.actions.shapes import Action
     from performance.storage.reading import Scope
 
-# `number` has no unit; what has one of the last three is no number.
-Unit = Literal["number", "ms", "bytes", "per second", "percent", "seconds", "", "time", "code"]
+# `number` has no unit; what has one of the last four is no number.
+Unit = Literal[
+    "number", "ms", "bytes", "per second", "percent", "seconds", "", "time", "code", "bar"
+]
 
 
 class Level(IntEnum):
@@ -58,7 +60,8 @@ class Line:
 class Chart:
     """Curves over the window, in one unit. `moments` are where the buckets begin.
 
-    What `is_rate` is what came in a bucket divided by the whole of its seconds.
+    What `is_rate` is what came in a bucket divided by the whole of its seconds. Without
+    `has_buckets` they are moments at which something was measured, however far apart.
     """
 
     title: str
@@ -66,6 +69,7 @@ class Chart:
     lines: Sequence[Line]
     unit: Unit = "number"
     is_rate: bool = False
+    has_buckets: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,29 @@ class Column:
     @property
     def is_number(self) -> bool:
         """Whether it is set flush right and sorted from the largest down."""
-        return self.unit not in ("", "code", "time")
+        return self.unit not in ("", "code", "time", "bar")
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """What a duration went to: milliseconds by part, in the order of the bar, of `whole` in all.
+
+    Its text says what most of it went to: that is what a CSV has of it, and what it is sorted by.
+    """
+
+    whole: float
+    parts: dict[str, float]
+
+    @property
+    def rest(self) -> float:
+        """What none of the parts explains."""
+        return max(self.whole - sum(self.parts.values()), 0.0)
+
+    def __str__(self) -> str:
+        everything = self.parts | {"unexplained": self.rest}
+        name = max(everything, key=lambda one: everything[one])
+        share = everything[name] / max(self.whole, sum(self.parts.values()), 0.001)
+        return f"{100 * share:.0f} % {name}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from performance.actions.tables import Analyze, Vacuum
 from performance.analysis.postgresql import tables, vacuum
-from performance.analysis.postgresql.tables import label
+from performance.analysis.postgresql.tables import MOST_TABLES, label
+from performance.analysis.postgresql.vacuum import WRAPAROUND_SOON
 from performance.cards.shapes import Column, Content, Fact, Health, Level, Row
 from performance.cards.shapes import Table as Shown
-from performance.cards.verdicts import worst
+from performance.cards.verdicts import is_cold, worst
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,15 +18,13 @@ if TYPE_CHECKING:
     from performance.actions.shapes import Action
     from performance.analysis.postgresql.tables import Bloat, Table
     from performance.analysis.postgresql.vacuum import Health as Cleared
+    from performance.analysis.postgresql.vacuum import Totals
     from performance.storage.reading import Scope
 
-# Per cent, and blocks below which a ratio says nothing.
-LOW_HIT_RATIO, FEW_BLOCKS = 99.0, 10_000
 # Half of a table and so many bytes: rewriting it is worth the trouble.
 MUCH_WASTED, WASTED_FROM = 0.5, 50 * 1024 * 1024
 # Per cent of autovacuum's own threshold, and dead rows below which nobody notices.
 OVERDUE, DEAD_FROM = 200.0, 10_000
-WRAPAROUND_SOON = 1_000_000_000
 # Autovacuum's own usual thresholds: per cent of those for dead rows; rows, and a share of a table.
 DUE, CHANGED_FROM, MUCH_CHANGED = 100.0, 50, 0.1
 
@@ -75,7 +74,7 @@ class TablesCard:
         complaints = [*_bloated(found, wasted), *_overdue(cleared)]
         return Content(
             health=worst(complaints, "dead rows are cleared away in time"),
-            facts=_facts(found, wasted, cleared),
+            facts=_facts(found, wasted, vacuum.totals()),
             tables=[
                 Shown("tables", "Largest", TABLES, largest),
                 Shown("vacuum", "Vacuum", VACUUM, [_vacuum(one) for one in cleared]),
@@ -85,16 +84,22 @@ class TablesCard:
         )
 
 
-def _facts(found: list[Table], wasted: dict[int, Bloat], cleared: list[Cleared]) -> list[Fact]:
+def _facts(found: list[Table], wasted: dict[int, Bloat], all_tables: Totals) -> list[Fact]:
+    # The others are small, and to measure each of thousands takes too long.
+    only = f"Of the {MOST_TABLES} largest tables." if len(found) == MOST_TABLES else ""
+    how = "What the rows need by their average width, against the pages that there are."
     return [
-        Fact("Tables", sum(one.size for one in found), "bytes"),
-        Fact("Indexes", sum(one.indexes_size for one in found), "bytes"),
+        Fact("Tables", sum(one.size for one in found), "bytes", hint=only),
+        Fact("Indexes", sum(one.indexes_size for one in found), "bytes", hint=only),
         Fact(
             "Wasted, about", sum(one.wasted for one in wasted.values()), "bytes",
-            hint="What the rows need by their average width, against the pages that there are.",
+            hint=f"{how} {only}".strip(),
         ),
-        Fact("Dead rows", sum(one.dead for one in cleared)),
-        Fact("Oldest row, in transactions", max((one.age for one in cleared), default=0)),
+        Fact("Dead rows", all_tables.dead),
+        Fact(
+            "Oldest row, in transactions", all_tables.age,
+            level=Level.RED if all_tables.age >= WRAPAROUND_SOON else Level.GREEN,
+        ),
     ]  # fmt: skip
 
 
@@ -127,8 +132,7 @@ def _overdue(cleared: Sequence[Cleared]) -> list[Health]:
 
 
 def _row(one: Table, wasted: Bloat | None) -> Row:
-    asked = one.blocks_hit + one.blocks_read
-    is_cold = asked > FEW_BLOCKS and (one.hit_ratio or 100) < LOW_HIT_RATIO
+    is_bad = is_cold(one.blocks_hit, one.blocks_read) or _is_bloated(wasted)
     return Row(
         {
             "table": one.label,
@@ -142,7 +146,7 @@ def _row(one: Table, wasted: Bloat | None) -> Row:
             "writes": one.writes,
             "wasted": wasted.wasted if wasted else None,
         },
-        level=Level.YELLOW if is_cold or _is_bloated(wasted) else Level.GREEN,
+        level=Level.YELLOW if is_bad else Level.GREEN,
     )
 
 
@@ -161,7 +165,11 @@ def _vacuum(one: Cleared) -> Row:
             "age": one.age,
             "automatic": "on" if one.is_automatic else "off",
         },
-        level=Level.YELLOW if is_overdue or not one.is_automatic else Level.GREEN,
+        level=Level.RED
+        if one.age >= WRAPAROUND_SOON
+        else Level.YELLOW
+        if is_overdue or not one.is_automatic
+        else Level.GREEN,
         actions=_wanted(one),
     )
 

@@ -1,4 +1,4 @@
-"""One verdict out of several."""
+"""Verdicts that several cards give, and one out of several."""
 
 from __future__ import annotations
 
@@ -8,6 +8,16 @@ from performance.cards.shapes import Health, Level
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+# Per cent, and blocks below which a ratio says nothing.
+LOW_HIT_RATIO, FEW_BLOCKS = 99.0, 10_000
+
+
+def is_cold(hit: int, read: int) -> bool:
+    """Whether too few of the blocks that were asked for were found in PostgreSQL's own memory."""
+    asked = hit + read
+    return asked > FEW_BLOCKS and 100 * hit / asked < LOW_HIT_RATIO
 
 
 def worst(complaints: Sequence[Health], otherwise: str) -> Health:

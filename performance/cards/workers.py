@@ -100,8 +100,10 @@ class WorkersCard:
     template = ""
 
     def content(self, scope: Scope) -> Content:
-        """Every worker that was heard of in the last minutes."""
-        workers = seen(timezone.now())
+        """Every worker that was heard of in the last minutes, or the chosen one."""
+        workers = seen(timezone.now(), scope.instance)
+        if not workers and scope.instance:
+            return Content(empty="This process is no worker that was heard of in 10 minutes.")
         if not workers:
             return Content(
                 health=Health(Level.RED, "no worker runs"),
@@ -116,9 +118,11 @@ class WorkersCard:
         )
 
 
-def seen(now: datetime) -> list[Seen]:
-    """The workers of the last minutes, those in trouble first."""
+def seen(now: datetime, instance: str) -> list[Seen]:
+    """The workers of the last minutes, those in trouble first; or only one, by its name."""
     told = Value.objects.filter(type=NAME, updated_at__gt=now - REMEMBERED)
+    if instance:
+        told = told.filter(instance=instance)
     rates = attempts_of([one.instance for one in told], now)
     workers = [
         Seen(

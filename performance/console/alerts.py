@@ -19,6 +19,7 @@ from performance.alerts.catalogue import RULES
 from performance.alerts.messages import RUNBOOKS, title
 from performance.alerts.rule import shown
 from performance.console.acts import ACT, LOOK, framed, record, require
+from performance.console.exporting import csv_file
 from performance.models import Alert, AlertRule
 
 if TYPE_CHECKING:
@@ -30,12 +31,20 @@ NO_LONGER = 0
 
 
 def alert(request: HttpRequest, pk: int) -> HttpResponse:
-    """The alert; a POST acknowledges it, or silences its rule for so many hours (`silence`)."""
+    """The alert; a POST acknowledges it, or silences its rule for so many hours (`silence`).
+
+    With `csv` the file of who was told.
+    """
     require(request, LOOK)
     found = get_object_or_404(Alert.objects.select_related("acknowledged_by"), pk=pk)
     if request.method == "POST":
         require(request, ACT)
         return _act(request, found)
+    notices = found.notices.select_related("channel").order_by("pk")
+    if "csv" in request.GET:
+        keys = ("channel", "state", "told_at", "attempts", "next_attempt_at", "error")
+        rows = [[getattr(one, key) for key in keys] for one in notices]
+        return csv_file(f"alert-{pk}-notices", keys, rows)
     rule = RULES.get(found.rule)
     row = AlertRule.objects.filter(name=found.rule, silenced_until__gt=timezone.now()).first()
     context = {
@@ -48,7 +57,7 @@ def alert(request: HttpRequest, pk: int) -> HttpResponse:
         "is_rule": rule is not None,
         "silenced_until": row.silenced_until if row else None,
         "hours": HOURS,
-        "notices": found.notices.select_related("channel").order_by("pk"),
+        "notices": notices,
     }
     return render(request, "admin/performance/alert.html", context)
 

@@ -11,6 +11,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 
 from performance.console.acts import ACT, LOOK, framed, record, require
+from performance.console.exporting import csv_file
 from performance.models import Capture, Finding
 from performance.profiling.asking import (
     OPEN,
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
     from performance.profiling.stacks import Stacks
 
 SLUG = "profiles"
-# What a number in a stack is.
-UNITS = {Capture.Kind.CPU: "number", Capture.Kind.ALLOCATIONS: "bytes"}
-UNIT = "bytes"
 LONGEST_FIND = 100
 
 
@@ -119,7 +117,8 @@ def _drawn(request: HttpRequest, found: Capture, stacks: Stacks) -> dict[str, An
         "find": find,
         "functions": known[:MOST_FUNCTIONS],
         "left_out": max(len(known) - MOST_FUNCTIONS, 0),
-        "unit": UNITS.get(Capture.Kind(found.kind), UNIT),
+        # What a number in a stack is: samples, or what was allocated.
+        "unit": "number" if found.kind == Capture.Kind.CPU else "bytes",
         "here": reverse("console:capture", args=[found.pk]),
     }
 
@@ -133,6 +132,33 @@ def stacks(request: HttpRequest, pk: int) -> HttpResponse:
     response = HttpResponse(text(unpack(bytes(found.stacks))), content_type="text/plain")
     response["Content-Disposition"] = f'attachment; filename="capture-{pk}.txt"'
     return response
+
+
+def table(request: HttpRequest, pk: int, table: str) -> HttpResponse:
+    """A table of what a capture has found, whole, as CSV: functions, types, requests, queries."""
+    require(request, LOOK)
+    found = get_object_or_404(Capture, pk=pk)
+    keys, rows = _table(found, table)
+    if not rows:
+        raise Http404(f"Capture {pk} has no {table}.")
+    return csv_file(f"capture-{pk}-{table}", keys, rows)
+
+
+def _table(found: Capture, name: str) -> tuple[list[str], list[Any]]:
+    """Its keys and rows; those of a name that there is not are empty."""
+    is_of_requests = found.kind == REQUESTS
+    if name == "functions" and found.stacks:
+        known = functions(unpack(bytes(found.stacks)))
+        return ["function", "own", "total"], [(one.name, one.own, one.total) for one in known]
+    if name == "types":
+        return ["type", "objects"], found.document.get("types", [])
+    if name == "requests" and is_of_requests:
+        keys = ["start_time", "path", "response__status_code", "time_taken", "num_sql_queries"]
+        return keys, list(requests_of(found).values_list(*keys))
+    if name == "queries" and is_of_requests:
+        keys = ["sql", "count", "milliseconds"]
+        return keys, [[one[key] for key in keys] for one in queries_of(found)]
+    return [], []
 
 
 def may_ask(request: HttpRequest) -> bool:

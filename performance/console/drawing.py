@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from itertools import pairwise
 from math import floor, log10
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from performance.cards.shapes import Chart, Line, Unit
+    from performance.cards.shapes import Bar, Chart, Line, Unit
 
 # In the units of the SVG's viewBox.
 WIDTH, HEIGHT = 600.0, 120.0
@@ -108,6 +107,28 @@ def draw(chart: Chart, events: Sequence[tuple[datetime, str]] = ()) -> Drawing:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A part of a bar that is 100 wide; `number` is its colour, None of what no part explains."""
+
+    number: int | None
+    x: float
+    width: float
+    text: str
+
+
+def draw_bar(bar: Bar) -> list[Segment]:
+    """Its parts, one behind the other; parts that overlap share the width of the whole."""
+    unit = 100 / max(bar.whole, sum(bar.parts.values()), 0.001)
+    segments, x = [], 0.0
+    lengths = [(number, *part) for number, part in enumerate(bar.parts.items())]
+    for number, name, length in [*lengths, (None, "unexplained", bar.rest)]:
+        if width := round(length * unit, 2):
+            segments.append(Segment(number, round(x, 2), width, f"{name} {figure(length, 'ms')}"))
+            x += width
+    return segments
+
+
 def scale(largest: float, unit: Unit) -> float:
     """A round number that is not below that value, as its figures are written; 0 for nothing."""
     if largest <= 0:
@@ -148,9 +169,11 @@ def _as_if_over(chart: Chart) -> Chart:
 
 
 def _end(chart: Chart) -> datetime:
-    """When the last bucket ended, or now while it lasts; runs (of benchmarks) have no buckets."""
-    last, steps = chart.moments[-1], {b - a for a, b in pairwise(chart.moments)}
-    return min(last + steps.pop(), timezone.now()) if len(steps) == 1 else last
+    """When the last bucket ended, or now while it lasts; the last moment where are no buckets."""
+    last = chart.moments[-1]
+    if not chart.has_buckets or len(chart.moments) < 2:
+        return last
+    return min(last + (last - chart.moments[-2]), timezone.now())
 
 
 def _time(chart: Chart, at: datetime) -> str:
@@ -160,7 +183,8 @@ def _time(chart: Chart, at: datetime) -> str:
 
 
 def _markers(chart: Chart, events: Sequence[tuple[datetime, str]]) -> list[Marker]:
-    if len(chart.moments) < 2:
+    # Without buckets, places on the chart are no times.
+    if not chart.has_buckets or len(chart.moments) < 2:
         return []
     first, step = (
         chart.moments[0],

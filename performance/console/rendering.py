@@ -82,7 +82,7 @@ class Rendered:
 
 
 def deploys(scope: Scope) -> list[tuple[datetime, str]]:
-    """When another revision was first seen, within the window."""
+    """When another revision than before came, within the window."""
     found = Deploy.objects.filter(seen_at__gt=timezone.now() - scope.period.window)
     return [(deploy.seen_at, f"deploy of {deploy.revision}") for deploy in found]
 
@@ -117,21 +117,18 @@ def _rendered(
     card: Card, scope: Scope, sorting: Sorting, events: Sequence[tuple[datetime, str]]
 ) -> Rendered:
     began = perf_counter()
-    content, error = Content(), ""
+    error = ""
     try:
         content = card.content(scope)
+        charts = [draw(chart, events) for chart in content.charts]
+        tables = [sorting.apply(table) for table in content.tables]
     except DatabaseError as failure:
         logger.warning("card %s: %s", card.name, failure)
         error = f"PostgreSQL did not answer this card: {str(failure).splitlines()[0]}"
     except Exception as failure:
         logger.exception("card %s", card.name)
         error = f"This card failed: {type(failure).__name__}. The log has the details."
-    return Rendered(
-        card,
-        content,
-        [draw(chart, events) for chart in content.charts],
-        [sorting.apply(table) for table in content.tables],
-        sorting,
-        (perf_counter() - began) * 1000,
-        error,
-    )
+    if error:
+        content, charts, tables = Content(), [], []
+    milliseconds = (perf_counter() - began) * 1000
+    return Rendered(card, content, charts, tables, sorting, milliseconds, error)

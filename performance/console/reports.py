@@ -16,6 +16,7 @@ from performance.analysis.bottlenecks.history import compare, keep
 from performance.analysis.bottlenecks.shapes import percent
 from performance.cards.bottlenecks import address
 from performance.console.acts import ACT, LOOK, framed, record, require
+from performance.console.exporting import csv_file
 from performance.console.figures import figure
 from performance.models import BottleneckReport
 
@@ -44,7 +45,10 @@ def report(request: HttpRequest, number: int) -> HttpResponse:
 
 
 def compared(request: HttpRequest) -> HttpResponse:
-    """Two reports side by side: the older one is `before`, whichever way they are named."""
+    """Two reports side by side: the older one is `before`, whichever way they are named.
+
+    With `csv` the differences as a file.
+    """
     require(request, LOOK)
     numbers = [request.GET.get(name, "") for name in ("before", "after")]
     if not all(one.isdecimal() for one in numbers):
@@ -53,10 +57,15 @@ def compared(request: HttpRequest) -> HttpResponse:
         (get_object_or_404(BottleneckReport, pk=int(one)) for one in numbers),
         key=lambda one: one.created_at,
     )
+    differences = compare(found[0].document, found[1].document)
+    if "csv" in request.GET:
+        keys = ("label", "before", "after", "unit", "verdict")
+        rows = [[getattr(one, key) for key in keys] for one in differences]
+        return csv_file("reports-compared", keys, rows)
     context = {
         **framed(request, "Two reports", SLUG),
         "reports": [(one, times(one.document)) for one in found],
-        "differences": compare(found[0].document, found[1].document),
+        "differences": differences,
     }
     return render(request, "admin/performance/report_compared.html", context)
 

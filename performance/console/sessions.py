@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django.contrib import messages
+from django.db import DatabaseError
 from django.http import Http404, HttpResponseBadRequest
 from django.shortcuts import redirect, render
 from django.utils.dateparse import parse_datetime
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from performance.analysis.postgresql.activity import How
 
 HOWS: dict[str, How] = {"cancel": "cancel", "terminate": "terminate"}
+ASKED = {"cancel": "Asked to cancel what it does", "terminate": "Asked to terminate it"}
 DONE = {"cancel": "Cancelled what it did", "terminate": "Terminated it"}
 
 
@@ -48,11 +50,21 @@ def _end(request: HttpRequest, pid: int) -> HttpResponse:
     if how is None or started is None:
         return HttpResponseBadRequest("How to end which session is missing.")
     found = activity.session(pid)
-    if found is not None and activity.end(pid, started, how):
-        record(request, "session", str(pid), f"{DONE[how]}: {found.application}: {found.sql[:500]}")
-        messages.success(request, f"{DONE[how]}: session {pid}.")
-    else:
-        text = f"Session {pid} is gone, or none of ours: nothing was done."
+    gone = f"Session {pid} is gone, or none of ours: nothing was done."
+    if found is None or not found.is_ours or found.started != started:
+        messages.warning(request, gone)
+        return redirect("console:page", slug="database")
+    # First: a process that dies meanwhile has left a trace.
+    text = f"{ASKED[how]}: {found.application}: {found.sql[:500]}"
+    record(request, "session", str(pid), text)
+    try:
+        if activity.end(pid, started, how):
+            messages.success(request, f"{DONE[how]}: session {pid}.")
+        else:
+            messages.warning(request, gone)
+    except DatabaseError as error:
+        said = str(error).splitlines()[0]
+        text = f"PostgreSQL refuses: {said}. Whoever runs session {pid} has to end it."
         messages.warning(request, text)
     return redirect("console:page", slug="database")
 

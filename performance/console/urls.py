@@ -41,6 +41,11 @@ urlpatterns = [
         admin.site.admin_view(captures.stacks),
         name="capture-stacks",
     ),
+    path(
+        "captures/<int:pk>/<slug:table>.csv",
+        admin.site.admin_view(captures.table),
+        name="capture-table",
+    ),
     path("reports/ask/", admin.site.admin_view(reports.ask), name="report-ask"),
     path("reports/compared/", admin.site.admin_view(reports.compared), name="reports-compared"),
     path("reports/<int:number>/", admin.site.admin_view(reports.report), name="report"),

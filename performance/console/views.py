@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.contrib import admin
-from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
 
 from performance.console import overview
+from performance.console.acts import LOOK, require
+from performance.console.exporting import csv_file
 from performance.console.pages import CARDS, OVERVIEW, PAGES
 from performance.console.rendering import Sorting, deploys, rendered
 from performance.storage.periods import PERIODS
@@ -19,12 +19,10 @@ from performance.storage.reading import Scope, values
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
-PERMISSION = "performance.view_console"
-
 
 def page(request: HttpRequest, slug: str = "") -> HttpResponse:
     """A page with all its cards."""
-    _require_permission(request)
+    require(request, LOOK)
     if slug not in PAGES:
         raise Http404(f"The console has no page {slug!r}.")
     scope, sorting = _scope(request), _sorting(request)
@@ -37,7 +35,9 @@ def page(request: HttpRequest, slug: str = "") -> HttpResponse:
         "page": chosen,
         "pages": PAGES.values(),
         "periods": PERIODS.values(),
-        "instances": values("process"),
+        "instances": _instances(scope),
+        # Another period or process keeps the order.
+        "sort": request.GET.get("sort", ""),
         "cards": rendered(chosen.cards, scope, sorting, events),
         "tiles": overview.tiles(scope, events) if is_overview else [],
     }
@@ -47,7 +47,7 @@ def page(request: HttpRequest, slug: str = "") -> HttpResponse:
 
 def tiles(request: HttpRequest) -> HttpResponse:
     """All pages in brief, as the overview has them: what its refresh asks for."""
-    _require_permission(request)
+    require(request, LOOK)
     scope = _scope(request)
     context = {"scope": scope, "tiles": overview.tiles(scope, deploys(scope))}
     return render(request, "admin/performance/components/tiles.html", context)
@@ -55,7 +55,7 @@ def tiles(request: HttpRequest) -> HttpResponse:
 
 def card(request: HttpRequest, name: str) -> HttpResponse:
     """One card, as the page has it: what a refresh and a sorted column ask for."""
-    _require_permission(request)
+    require(request, LOOK)
     if name not in CARDS:
         raise Http404(f"The console has no card {name!r}.")
     scope = _scope(request)
@@ -65,30 +65,27 @@ def card(request: HttpRequest, name: str) -> HttpResponse:
 
 
 def table(request: HttpRequest, name: str, table: str) -> HttpResponse:
-    """A card's table as CSV: the columns' keys, then the bare values."""
-    _require_permission(request)
-    content = CARDS[name].content(_scope(request)) if name in CARDS else None
-    found = next((one for one in content.tables if one.name == table), None) if content else None
+    """A card's table as CSV: the columns' keys, then the bare values; 503 when it has none."""
+    require(request, LOOK)
+    if name not in CARDS:
+        raise Http404(f"The console has no card {name!r}.")
+    (one,) = rendered([CARDS[name]], _scope(request))
+    if one.error:
+        return HttpResponse(one.error, status=503, content_type="text/plain; charset=utf-8")
+    found = next((known for known in one.tables if known.name == table), None)
     if found is None:
         raise Http404(f"The console has no table {name}/{table}.")
-    response = HttpResponse(content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = f'attachment; filename="{name}-{table}.csv"'
-    writer = csv.writer(response)
-    writer.writerow([column.key for column in found.columns])
-    for row in found.rows:
-        writer.writerow([_cell(row.cells.get(column.key)) for column in found.columns])
-    return response
+    keys = [column.key for column in found.columns]
+    rows = [[row.cells.get(key) for key in keys] for row in found.rows]
+    return csv_file(f"{name}-{table}", keys, rows)
 
 
-def _cell(value: Any) -> Any:
-    """A value that no spreadsheet takes for a formula."""
-    text = isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r")
-    return f"'{value}" if text else value
-
-
-def _require_permission(request: HttpRequest) -> None:
-    if not request.user.has_perm(PERMISSION):
-        raise PermissionDenied("You may not see the performance console.")
+def _instances(scope: Scope) -> dict[str, str]:
+    """The processes to choose from with their labels; what is looked at may be gone."""
+    labels = {name: f"{process['role']} {name}" for name, process in values("process").items()}
+    if scope.instance:
+        labels.setdefault(scope.instance, f"{scope.instance} (gone)")
+    return labels
 
 
 def _scope(request: HttpRequest) -> Scope:

@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
+from performance.console.drawing import draw_bar
 from performance.console.figures import NONE, figure
 from performance.console.pages import PAGES
 
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from django.template import Context
 
     from performance.actions.shapes import Action
-    from performance.cards.shapes import Card, Column, Row, Table
+    from performance.cards.shapes import Bar, Card, Column, Row, Table
+    from performance.console.drawing import Segment
     from performance.console.overview import Tile
     from performance.console.rendering import Sorting
     from performance.storage.reading import Scope
@@ -37,6 +39,8 @@ ASKED_FOR = re.compile(r'^SELECT (?:"\w+"\."\w+"(?: AS "\w+")?(?:, )?){4,} FROM'
 CODE = re.compile(r"`([^`]+)`")
 SLANTED = re.compile(r"\*([^*]+)\*")
 POINTS = re.compile(r"^\d+\. ", re.MULTILINE)
+# Columns whose cells name a process.
+OF_PROCESSES = {"instance", "process", "worker"}
 # What a sentence may begin with and stays as it is: a path, a host, a process, a setting.
 NAME = re.compile(r"\S*[./_:]\S")
 
@@ -111,6 +115,41 @@ def cell(row: Row, column: Column) -> str:
     return f"~{text}" if row.is_sampled and column.is_number else text
 
 
+@register.filter
+def value(row: Row, column: Column) -> Any:
+    """What a row has in a column, as it is."""
+    return row.cells.get(column.key)
+
+
+@register.filter
+def legend(table: Table) -> list[str]:
+    """The parts of its bars, in the order of their colours; none when it has no bars."""
+    keys = [column.key for column in table.columns if column.unit == "bar"]
+    bars = (row.cells.get(key) for key in keys for row in table.rows)
+    return list(next((bar.parts for bar in bars if bar), ()))
+
+
+@register.filter
+def segments(bar: Bar) -> list[Segment]:
+    """A bar's parts as they are drawn."""
+    return draw_bar(bar)
+
+
+@register.filter
+def bar_says(bar: Bar) -> str:
+    """A bar in words."""
+    return ", ".join(segment.text for segment in draw_bar(bar))
+
+
+@register.simple_tag
+def cell_url(row: Row, column: Column, scope: Scope, is_first: bool) -> str:
+    """What a cell leads to: the row's evidence, or the same page for the process that it names."""
+    if row.url and is_first:
+        return row.url
+    instance = row.cells.get(column.key) if column.key in OF_PROCESSES else None
+    return query(scope, instance=instance) if instance and instance != scope.instance else ""
+
+
 @register.simple_tag
 def query(scope: Scope, **changes: str) -> str:
     """The query of an address that looks at the same window and process, but for `changes`."""
@@ -141,6 +180,13 @@ def page_url(slug: str) -> str:
 def card_url(card: Card, scope: Scope, sort: str = "") -> str:
     """Where a card is by itself, sorted like that."""
     return reverse("console:card", args=[card.name]) + query(scope, sort=sort)
+
+
+@register.simple_tag
+def sorted_url(card: Card, scope: Scope, sort: str) -> str:
+    """The page that a card stands on, with the card sorted like that."""
+    slug = next(page.slug for page in PAGES.values() if card in page.cards)
+    return page_url(slug) + query(scope, sort=sort)
 
 
 @register.simple_tag

@@ -1,16 +1,21 @@
 """A service under load, as its recorders tell of it, for the tests of what limits it."""
 
 import asyncio
-from time import perf_counter
+from datetime import timedelta
+from time import perf_counter, time
 
+from django.db import connection
+from django.db.models import F
 from django.http import HttpResponse
 from django.test import RequestFactory
 
 from cachelayer.layer import cache_layer
+from cachelayer.tests.servers import until
 from performance.analysis.bottlenecks.analyser import analyse
+from performance.models import Aggregate, Cursor
 from performance.observing import ProcessSampler
 from performance.recorders import queue, requests
-from performance.recorders.blocking import BlockingFinder
+from performance.recorders.blocking import COLLECTION, OUTSIDE, BlockingFinder, Sighting
 from performance.recorders.fetches import Fetches
 from performance.recorders.garbage import Collections
 from performance.recorders.lag import Beats, LagSampler
@@ -20,6 +25,8 @@ from performance.recording.observer import Observer
 from performance.recording.process import buffer, governor
 from performance.recording.stream import Stream
 from performance.recording.watch import Watch
+from performance.storage.digest import ROLLED, roll_up_minutes
+from performance.storage.periods import MINUTE
 from performance.tests.attempts import new_claim, succeeded
 from performance.tests.pooled import NAME, ask, listed, pooled
 from performance.tests.telling import STREAM, tell
@@ -66,24 +73,37 @@ def scraped(number, *, waited, ran, waited_for="workers", host="x.example"):
     fetches.sample()
 
 
-def late(milliseconds, beats, role="web"):
-    """Beats that came so late each."""
-    heart = Heartbeat()
-    beating = Beats(role, BlockingFinder(heart, Collections(), role, 0.1), heart)
+def late(milliseconds, beats, role="web", blamed=None):
+    """Beats that came so late each, because of the garbage or of something outside Python."""
+    heart, collections = Heartbeat(), Collections()
+    finder = BlockingFinder(heart, collections, role, 0.1)
+    beating = Beats(role, finder, heart)
     for _ in range(beats):
         heart.due = perf_counter() - milliseconds / 1000
+        if blamed == COLLECTION:
+            collections.seconds += milliseconds / 1000
+        elif blamed == OUTSIDE:
+            finder._sighting = Sighting(heart.due, heart.due, ([],))
         beating.beat()
 
 
-def hold_up(work, role="web"):
-    """Have a hub or loop do work that lets nobody else run; it is given who looks for that."""
+def older(minutes):
+    """What was told so far was told so much earlier."""
+    Aggregate.objects.exclude(period=MINUTE.seconds).delete()
+    Aggregate.objects.update(bucket=F("bucket") - timedelta(minutes=minutes))
+    Cursor.objects.filter(name=ROLLED).delete()
+    roll_up_minutes(before=MINUTE.bucket(time()))
+
+
+def hold_up(role="web"):
+    """Have a hub or loop do what lets nobody else run, until it was looked at twice."""
 
     async def main():
         sampler = LagSampler(role)
         sampler.start()
         try:
             await asyncio.sleep(2 * BEAT)
-            work(sampler._finder)
+            until(lambda: len(sampler._finder._sighting.stacks) == 2, "it is looked at twice")
             await asyncio.sleep(2 * BEAT)
         finally:
             sampler.stop()
@@ -98,6 +118,19 @@ def healthy():
     process(WEB)
     scraped(200, waited=50.0, ran=400.0)
     process(WORKER)
+
+
+def pool_is_small():
+    """Requests wait for connections, and for nothing else."""
+    pool_waited(60, 50)
+    requested(50, 100.0, pool=60.0)
+    process()
+
+
+def broken(evidence):
+    """A detector that has a fault, which PostgreSQL refuses."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT nothing FROM nowhere")
 
 
 def found(name):

@@ -81,14 +81,29 @@ CUT = """
   .map(e => `${e.tagName}.${e.className} ${e.scrollWidth}/${e.clientWidth} ${
     e.textContent.trim().slice(0, 40)}`)
 """
-# Whether one sees that an element has the focus of the keyboard.
+# Where the focus of the keyboard is when one does not see that; it marks what has had the focus.
 UNSEEN_FOCUS = """
 () => {
   const one = document.activeElement, style = getComputedStyle(one);
+  one.dataset.reached = '';
   if (!one.closest('#content') || one.id === 'content-start') return '';
   const has = style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 1;
   return has ? '' : `${one.tagName}.${one.className} ${one.textContent.trim().slice(0, 30)}`;
 }
+"""
+
+
+# What the focus has not been at, of all that can be used.
+UNREACHED = """
+() => [...document.querySelectorAll(
+    '#content :is(a[href], button, input, select, summary, [tabindex="0"])')]
+  .filter(e => e.checkVisibility() && e.type !== 'hidden' && !('reached' in e.dataset))
+  .map(e => `${e.tagName}.${e.className} ${e.textContent.trim().slice(0, 30)}`)
+"""
+# Once a refresh has been put in its place.
+SWAPPED = """
+() => new Promise(done => document.addEventListener('htmx:afterSwap', done, {once: true}))
+  .then(() => null)
 """
 
 

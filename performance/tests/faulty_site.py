@@ -6,10 +6,12 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from django.http import HttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
 from django.urls import include, path
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from django.http import HttpRequest
 KEPT: list[list[bytes]] = []
 WAITING: list[HttpRequest] = []
@@ -53,7 +55,18 @@ def leaking(request: HttpRequest) -> HttpResponse:
     return HttpResponse("done")
 
 
+def breaking(request: HttpRequest) -> StreamingHttpResponse:
+    """Begin an answer, and fail on the way."""
+
+    def parts() -> Iterator[bytes]:
+        yield b"line"
+        raise ZeroDivisionError
+
+    return StreamingHttpResponse(parts())
+
+
 urlpatterns = [
+    path("breaking", breaking),
     path("blocking", blocking),
     path("patient", patient),
     path("release", release),

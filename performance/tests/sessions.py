@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from django.db import DatabaseError, connection
 
+from cachelayer.tests.servers import until
 from performance.analysis.postgresql import activity
 
 if TYPE_CHECKING:
@@ -51,11 +52,13 @@ def lock_wait() -> Iterator[tuple[int, int, list[str]]]:
             except DatabaseError as error:
                 ended.append(str(error))
 
+        def is_waiting() -> bool:
+            return any(one.pid == waiter and one.blockers for one in activity.sessions())
+
         thread = threading.Thread(target=ask)
         thread.start()
-        while not any(one.pid == waiter and one.blockers for one in activity.sessions()):
-            thread.join(0.01)
         try:
+            until(is_waiting, "the second session waits for the lock")
             yield holder, waiter, ended
         finally:
             # Nobody waits for ever for what a test has not ended.

@@ -1,9 +1,11 @@
 """Actions on the cache, on sampling and on the queue."""
 
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.urls import reverse
 from django.utils import timezone
 
 from cachelayer.layer import cache_layer
@@ -12,13 +14,14 @@ from cachelayer.policy import Policy
 from cachelayer.tiered import TieredCache
 from jobs.engine.queue import JobSpec, enqueue
 from jobs.models import Pause
+from performance.actions.caching import Clear
 from performance.cards.actions import ActionsCard
 from performance.cards.queue import QueueCard
 from performance.cards.shapes import Level
 from performance.recorders.sampling import SamplingSampler, end_override
 from performance.recording.governor import LOWEST_RATE, Governor
 from performance.storage.reading import Scope
-from performance.tests.acting import away, done, previewed, tell_queue
+from performance.tests.acting import away, done, finished, previewed, tell_queue
 from tests.support import make_tenant
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -58,8 +61,37 @@ def test_a_namespace_is_cleared_and_no_other(admin_client):
 
 def test_a_pattern_is_no_namespace(admin_client):
     TieredCache("clear-me", Policy(ttl=60)).get_or_load([1], lambda: "x")
-    assert "No entries of" in previewed(admin_client, "clear", namespace="clear*").context["error"]
+    assert (
+        "is no namespace" in previewed(admin_client, "clear", namespace="clear*").context["error"]
+    )
+    address = reverse("console:action", args=["clear"])
+    run_id = uuid4()
+    admin_client.post(address, {"namespace": "clear*", "run": run_id})
+    assert finished(run_id).state == "refused"
     assert "clear-me" in survey()
+
+
+def test_a_namespace_without_entries_is_refused(admin_client):
+    page = previewed(admin_client, "clear", namespace="nobody")
+    assert "no entries of 'nobody'" in page.context["error"]
+
+
+def test_of_a_namespace_that_is_cleared_the_others_are_not_looked_at(admin_client, monkeypatch):
+    for name in ("clear-me", "spare-me"):
+        TieredCache(name, Policy(ttl=60)).get_or_load([1], lambda: "x")
+    remote = cache_layer().remote
+    call, commands = remote.call, list[tuple[str, ...]]()
+
+    def noting(*given):
+        commands.extend(given)
+        return call(*given)
+
+    monkeypatch.setattr(remote, "call", noting)
+    assert "spare-me" in Clear.choices()["namespace"]
+    assert not [one for one in commands if one[0] == "STRLEN"]
+    Clear(namespace="clear-me").preview()
+    assert [one[0] for one in commands if ":spare-me:" in str(one)] == []
+    assert [one[0] for one in commands if ":clear-me:" in str(one)] == ["STRLEN"]
 
 
 def test_the_cache_is_warmed(admin_client):

@@ -8,12 +8,19 @@ from uuid import uuid4
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
-from django.db import connections
+from django.db import connection, connections
 from django.urls import reverse
 from django.utils import timezone
 
 from performance.actions import indexes
-from performance.actions.runs import Performer, run_of
+from performance.actions.runs import (
+    BEGINS_WITHIN,
+    MOST_AT_ONCE,
+    TOO_MANY,
+    Performer,
+    places,
+    run_of,
+)
 from performance.models import Sample, StatementTotals
 from performance.tests.acting import (
     TABLE,
@@ -251,13 +258,51 @@ def test_a_lock_that_is_not_to_be_had_fails_the_run(admin_client, dead_rows, mon
     assert "lock timeout" in run.outcome
 
 
-def test_a_run_whose_process_is_gone_shows_as_interrupted(admin_client, dead_rows, monkeypatch):
+def test_a_run_whose_process_is_gone_shows_as_interrupted(
+    admin_client, dead_rows, settings, monkeypatch
+):
     monkeypatch.setattr(Performer, "start", lambda self: None)
     run_id = ask(admin_client, "vacuum", table=TABLE)
     assert state_of(run_id) == "running"
-    LogEntry.objects.update(action_time=timezone.now() - timedelta(minutes=1))
+    patience = timedelta(seconds=settings.DB_CONNECT_RETRY)
+    LogEntry.objects.update(action_time=timezone.now() - patience)
+    assert state_of(run_id) == "running", "it may still be connecting"
+    LogEntry.objects.update(action_time=timezone.now() - patience - BEGINS_WITHIN)
     assert state_of(run_id) == "interrupted"
     assert "Interrupted" in admin_client.get(reverse("console:run", args=[run_id])).content.decode()
+
+
+def test_a_run_that_gets_no_session_fails_and_says_so(
+    admin_client, dead_rows, settings, monkeypatch
+):
+    settings.DB_CONNECT_RETRY = 0
+
+    def start(performer):
+        # Others have their connections already.
+        with monkeypatch.context() as patched:
+            patched.setitem(connection.settings_dict, "USER", "full_house")
+            performer.run()
+
+    monkeypatch.setattr(Performer, "start", start)
+    value("CREATE ROLE full_house LOGIN CONNECTION LIMIT 0")
+    try:
+        run = done(admin_client, "vacuum", table=TABLE)
+    finally:
+        value("DROP ROLE full_house")
+    assert run.state == "failed"
+    assert "nothing was done" in run.outcome
+    assert "full_house" in run.outcome
+
+
+def test_a_process_does_few_actions_at_once(admin_client, dead_rows):
+    for _ in range(MOST_AT_ONCE):
+        assert places.acquire(blocking=False)
+    try:
+        run = done(admin_client, "vacuum", table=TABLE)
+    finally:
+        places.release(MOST_AT_ONCE)
+    assert (run.state, run.outcome) == ("refused", TOO_MANY)
+    assert done(admin_client, "vacuum", table=TABLE).state == "done"
 
 
 def test_a_run_that_nobody_asked_for_is_not_found(admin_client):

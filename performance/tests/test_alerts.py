@@ -7,7 +7,6 @@ from datetime import timedelta
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection, connections
-from django.utils import timezone
 
 from performance.alerts import acting, evaluating
 from performance.alerts.board import Board
@@ -103,6 +102,14 @@ def test_of_too_many_keys_the_worst_are_told(alarm):
     assert min(one.value for one in found) == 30
 
 
+def test_an_open_alert_is_no_other_because_many_others_are_worse_at_times(alarm):
+    for number in range(30):
+        alarm.values = {f"{key}": 20.0 + (key + number) % 40 for key in range(40)}
+        alarm.look()
+    assert len(states()) >= evaluating.MOST_KEYS
+    assert {state for _, state in states()} == {"firing"}
+
+
 def test_what_cannot_be_told_changes_nothing(alarm):
     alarm.fire()
     alarm.error = Unknown()
@@ -130,6 +137,43 @@ def test_a_rule_that_fails_changes_nothing_and_harms_no_other(alarm, monkeypatch
         (NAME, "firing"),
     ]
     assert failures[f"alert {NAME}"] == 20
+
+
+def test_what_was_well_before_it_could_not_be_told_has_to_be_well_again(alarm):
+    alarm.fire()
+    alarm.see(0)
+    alarm.error = Unknown()
+    for _ in range(10):
+        alarm.look()
+    alarm.error = None
+    for _ in range(8):
+        assert alarm.see(0)
+    assert not alarm.see(0)
+
+
+def test_what_there_is_no_time_to_look_at_changes_nothing(alarm, monkeypatch):
+    alarm.fire()
+    monkeypatch.setattr(evaluating, "LONGEST_LOOK", 0.0)
+    alarm.end()
+    assert states() == [("", "firing")]
+
+
+def test_pages_are_looked_at_before_tickets(alarm, monkeypatch):
+    seen = []
+
+    def noting(name):
+        def measure(now):
+            seen.append(name)
+            return []
+
+        return measure
+
+    for name, severity in (("ticket", "ticket"), ("page", "page"), ("digest_lag", "ticket")):
+        changes = {"name": name, "severity": Severity(severity), "measure": noting(name)}
+        monkeypatch.setitem(RULES, name, Rule(**fields(alarm.rule) | changes))
+    monkeypatch.delitem(RULES, NAME)
+    alarm.look()
+    assert seen == ["digest_lag", "page", "ticket"]
 
 
 def test_after_a_pause_nobody_knows_what_was_meanwhile(alarm):
@@ -197,6 +241,60 @@ def test_all_other_rules_wait_while_the_console_is_blind(alarm, monkeypatch):
     assert not Alert.objects.exclude(state="resolved").exists()
 
 
+def test_the_console_is_blind_before_processes_seem_silent_whatever_the_threshold(
+    alarm, monkeypatch
+):
+    behind = [Reading("", 31.0, "old")]
+    blind = Rule("digest_lag", "Blind", "", lambda now: behind, 60.0, "seconds",
+                 Severity.PAGE, "The console is blind", is_live=True)  # fmt: skip
+    monkeypatch.setitem(RULES, "digest_lag", blind)
+    alarm.see(20)
+    AlertRule.objects.filter(name="digest_lag").update(threshold=600)
+    for _ in range(10):
+        assert not alarm.see(20)
+
+
+def test_the_console_is_blind_while_it_cannot_tell_how_old_its_figures_are(alarm, monkeypatch):
+    def unknown(now):
+        raise Unknown
+
+    blind = Rule(**fields(alarm.rule) | {"name": "digest_lag", "measure": unknown})
+    alarm.fire()
+    monkeypatch.setitem(RULES, "digest_lag", blind)
+    alarm.end()
+    assert states() == [("", "firing")]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_whoever_acknowledges_does_not_wait_for_what_is_measured(alarm, monkeypatch):
+    alarm.fire()
+    locked = []
+
+    def measure(now):
+        with closing(connection.copy()) as other, other.cursor() as cursor:
+            cursor.execute("SELECT id FROM performance_alert FOR UPDATE NOWAIT")
+            locked.extend(cursor.fetchall())
+        return [Reading("", 20, "twenty")]
+
+    monkeypatch.setitem(RULES, NAME, Rule(**fields(alarm.rule) | {"measure": measure}))
+    alarm.look()
+    assert len(locked) == 1
+
+
+def test_no_statement_of_a_look_takes_long(alarm, monkeypatch):
+    limits = []
+
+    def measure(now):
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW statement_timeout")
+            limits.extend(cursor.fetchone())
+        return []
+
+    monkeypatch.setitem(RULES, NAME, Rule(**fields(alarm.rule) | {"measure": measure}))
+    assert evaluating.take_turn(alarm.now)
+    assert limits == ["1s"]
+
+
 def test_one_process_evaluates_for_the_fleet(alarm):
     with closing(connection.copy()) as other, other.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(hashtext('performance.alerts'))")
@@ -214,14 +312,17 @@ def test_what_was_just_evaluated_is_not_evaluated_again(alarm):
 @pytest.mark.django_db(transaction=True)
 def test_two_evaluators_at_once_raise_one_alert(alarm, monkeypatch):
     together = threading.Barrier(2, timeout=10)
-    rule = Rule(**fields(alarm.rule) | {"measure": lambda now: measure(), "holds_for": 0.0})
-    monkeypatch.setitem(RULES, NAME, rule)
+    monkeypatch.setitem(RULES, NAME, Rule(**fields(alarm.rule) | {"holds_for": 0.0}))
+    alarm.values = {"": 20}
     trouble = []
+    judge = evaluating.Evaluation.judge
 
-    def measure():
+    def judge_together(*given):
         # Both have read that nothing is open.
         together.wait()
-        return [Reading("", 20, "twenty")]
+        judge(*given)
+
+    monkeypatch.setattr(evaluating.Evaluation, "judge", judge_together)
 
     def evaluate():
         try:
@@ -249,11 +350,3 @@ def test_the_sampler_evaluates_every_rule_there_is():
     assert {line["name"] for line in Board.read().lines} == set(RULES)
     assert AlertRule.objects.count() == len(RULES)
     assert not {name for name in failures if name.startswith("alert ")}
-
-
-def test_what_has_ended_long_ago_is_forgotten(alarm):
-    alarm.fire()
-    alarm.end()
-    Alert.objects.update(started_at=timezone.now() - evaluating.KEPT - timedelta(days=1))
-    alarm.see(0)
-    assert not Alert.objects.exists()

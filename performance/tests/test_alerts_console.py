@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from performance.alerts import evaluating, notices
+from performance.cards import alerts
 from performance.cards.alerts import AlertsCard
 from performance.cards.shapes import Level
 from performance.models import Alert, AlertChannel, AlertNotice, AlertRule, Cursor, Severity
@@ -88,6 +89,41 @@ def test_what_has_ended_is_history(now):
     assert cells(content(), "open") == []
 
 
+def test_what_began_before_the_window_and_ended_in_it_is_history(now):
+    alert = now.fire()
+    now.end()
+    ended = timezone.now() - timedelta(minutes=30)
+    Alert.objects.update(started_at=ended - timedelta(hours=2), resolved_at=ended)
+    shown = content()
+    assert [row["since"] for row in cells(shown, "past")] == [ended - timedelta(hours=2)]
+    assert fact(shown, "Ended in this window").value == 1
+    curve = shown.charts[0].lines[0].values
+    assert set(curve[:29]) == {1}
+    assert set(curve[31:]) == {0}
+    Alert.objects.filter(pk=alert.pk).update(resolved_at=ended - timedelta(hours=1))
+    assert fact(content(), "Ended in this window").value == 0
+
+
+def test_more_than_a_table_shows_is_counted(now, monkeypatch):
+    monkeypatch.setattr(alerts, "MOST", 1)
+    alert = now.fire(key="a")
+    for key in ("b", "c"):
+        alert.pk, alert.key = None, key
+        alert.save()
+    shown = content()
+    assert len(cells(shown, "open")) == 1
+    assert fact(shown, "Firing").value == 3
+    assert "(and 2 more)" in shown.health.reason
+
+
+def test_what_fires_is_shown_before_what_somebody_looks_after(now):
+    now.fire(key="a")
+    Alert.objects.update(state="acknowledged")
+    now.fire(key="b")
+    Alert.objects.filter(key="b").update(severity=Severity.TICKET)
+    assert [row["key"] for row in cells(content(), "open")] == ["b", "a"]
+
+
 def test_every_rule_is_shown_with_its_value_against_its_threshold(now):
     now.see(5)
     [row] = cells(content(), "rules")
@@ -131,6 +167,29 @@ def test_an_alert_has_a_page_with_what_is_known_of_it(alarm, admin_client):
     for part in ("Trouble: web/1", "20 of 10.", "Something is wrong.", "staff@example.org"):
         assert part in page
     assert reverse("console:runbook", args=["requests-fail"]) in page
+
+
+def test_nobody_reads_in_the_console_what_lets_them_post_to_a_webhook(alarm, admin_client):
+    mailbox(kind="webhook", target="https://hooks.example.org/services/T0/s3cret?key=s3cret")
+    alert = alarm.fire()
+    for address in (
+        reverse("console:alert", args=[alert.pk]),
+        reverse("console:alert", args=[alert.pk]) + "?csv=1",
+        reverse("console:page", args=["alerts"]),
+        reverse("console:table", args=["alerts", "channels"]),
+        reverse("admin:performance_alert_change", args=[alert.pk]),
+    ):
+        page = text(admin_client.get(address))
+        assert "https://hooks.example.org" in page
+        assert "s3cret" not in page
+
+
+def test_who_was_told_is_had_as_csv(alarm, admin_client):
+    mailbox()
+    address = reverse("console:alert", args=[alarm.fire().pk])
+    keys, row = text(admin_client.get(address, {"csv": 1})).splitlines()
+    assert keys == "channel,state,told_at,attempts,next_attempt_at,error"
+    assert row.startswith("staff@example.org,firing,,0,")
 
 
 def test_it_is_acknowledged_with_who_and_when(alarm, admin_client, admin_user):
@@ -231,6 +290,13 @@ def test_a_webhook_gets_a_secret_that_is_shown_once(admin_client):
     address = reverse("admin:performance_alertchannel_change", args=[channel.pk])
     admin_client.get(address)
     assert channel.secret not in text(admin_client.get(address))
+
+
+def test_the_form_of_a_channel_says_which_addresses_it_takes(admin_client):
+    page = text(admin_client.get(reverse("admin:performance_alertchannel_add")))
+    assert "https, unless nobody may listen on the way" in page
+    add(admin_client, kind="webhook", target="http://alerts.example.org/")
+    assert AlertChannel.objects.get().target == "http://alerts.example.org/"
 
 
 @pytest.mark.parametrize(

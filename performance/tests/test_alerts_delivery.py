@@ -3,8 +3,10 @@
 import asyncio
 import json
 import smtplib
+import threading
 from contextlib import closing
 from datetime import timedelta
+from typing import ClassVar
 
 import pytest
 from django.core import mail
@@ -18,7 +20,7 @@ from jobs.webhooks.tests.receivers import Bench, answering
 from performance.alerts import acting, delivering, messages, notices
 from performance.alerts.sampling import NoticesSampler
 from performance.conf import performance_settings
-from performance.models import AlertChannel, AlertNotice, AlertRule, Severity
+from performance.models import Alert, AlertChannel, AlertNotice, AlertRule, Severity
 from performance.tests.alarms import NAME, mailbox, only
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -129,6 +131,16 @@ def test_its_end_is_told_where_it_was_told(alarm):
     assert ", ended " in mail.outbox[1].body
 
 
+def test_the_end_of_what_took_months_is_told_too(alarm):
+    mailbox()
+    alarm.fire()
+    deliver()
+    Alert.objects.update(started_at=alarm.now - timedelta(days=200))
+    alarm.end()
+    deliver()
+    assert mail.outbox[-1].subject == "[resolved] Trouble"
+
+
 def test_what_ends_before_it_could_be_told_is_told_as_over_only(alarm):
     mailbox()
     alarm.fire()
@@ -163,6 +175,14 @@ def test_an_acknowledged_alert_is_not_told_to_others(alarm, admin_user):
     mailbox()
     alarm.see(20)
     assert deliver() == 0
+
+
+def test_an_acknowledged_alert_is_not_told_where_that_waited(alarm, admin_user):
+    mailbox()
+    alert = alarm.fire()
+    acting.acknowledge(alert_id=alert.pk, user=admin_user, now=alarm.now)
+    assert deliver() == 0
+    assert AlertNotice.objects.get().error == notices.LOOKED_AFTER
 
 
 def test_a_channel_that_is_switched_off_hears_nothing(alarm):
@@ -279,6 +299,30 @@ def test_web_processes_send_mails_and_leave_webhooks_to_workers(alarm, bench, we
     assert len(posted(bench)) == 1
 
 
+class Looking(EmailBackend):
+    """A mail server that notes what waits while it takes a mail."""
+
+    waiting: ClassVar[list[list[str]]] = []
+
+    def send_messages(self, messages):
+        due = AlertNotice.objects.filter(next_attempt_at__lte=timezone.now())
+        self.waiting.append(sorted(due.values_list("channel__kind", flat=True)))
+        return len(messages)
+
+
+def test_webhooks_wait_for_no_mail_and_a_mail_is_taken_on_when_its_turn_comes(
+    alarm, bench, webhook, settings
+):
+    settings.EMAIL_BACKEND = f"{__name__}.Looking"
+    for number in range(3):
+        mailbox(target=f"{number}@example.org")
+    alarm.fire()
+    assert len(posted(bench)) == 1
+    while deliver():
+        pass
+    assert Looking.waiting == [["email"] * 2, ["email"], []]
+
+
 def test_what_one_process_tells_no_other_does_unless_it_dies(alarm):
     mailbox()
     alarm.fire()
@@ -299,8 +343,9 @@ def test_a_test_goes_the_way_of_all_alerts(admin_user):
 def test_the_sampler_tells_in_a_thread_of_its_own(alarm):
     mailbox()
     alarm.fire()
-    sampler = NoticesSampler("web")
-    sampler.sample()
-    sampler.join(10)
+    NoticesSampler("web").sample()
+    for thread in threading.enumerate():
+        if thread.name == "alerts":
+            thread.join(10)
     assert AlertNotice.objects.get().told_at
     assert len(mail.outbox) == 1

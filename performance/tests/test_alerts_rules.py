@@ -10,11 +10,13 @@ from django.utils import timezone
 
 from performance.alerts.catalogue import chosen, mistakes
 from performance.alerts.rule import RULES, Unknown, shown
+from performance.analysis.checks import UNKNOWN
 from performance.conf import performance_settings
 from performance.console.alerts import sections
-from performance.models import AlertRule, Cursor, Kind, Severity, Value
+from performance.models import Aggregate, AlertRule, Cursor, Kind, Severity, Value
 from performance.recording.process import buffer
 from performance.storage.digest import STREAM
+from performance.storage.periods import PERIODS
 from performance.tests.telling import forget, tell
 
 pytestmark = pytest.mark.django_db
@@ -153,28 +155,37 @@ def test_slow_queries_are_counted_and_the_costliest_is_named():
 
 
 def cache(hits, misses, minutes_ago):
-    buffer.count("cache.local.hits", "job", hits)
-    buffer.count("cache.local.misses", "job", misses)
-    tell("web/1")
-    from performance.models import Aggregate
-
-    fresh = Aggregate.objects.filter(type__startswith="cache.", key="job")
-    fresh.update(key=f"{minutes_ago}")
-    Aggregate.objects.filter(key=f"{minutes_ago}", period=60).update(
-        bucket=timezone.now() - timedelta(minutes=minutes_ago)
-    )
+    """Reads of the cache that long ago, in the buckets of every window."""
+    at = timezone.now().timestamp() - 60 * minutes_ago
+    Aggregate.objects.bulk_create(
+        Aggregate(
+            type=f"cache.local.{what}", key=f"{minutes_ago}", period=period.seconds,
+            bucket=period.bucket(at), count=number, sum=0, max=0, histogram=b"\x80",
+            is_sampled=False,
+        )
+        for what, number in (("hits", hits), ("misses", misses))
+        for period in PERIODS.values()
+    )  # fmt: skip
 
 
 def test_a_cache_has_collapsed_when_it_hits_less_than_before():
-    cache(900, 100, minutes_ago=30)
+    cache(900, 100, minutes_ago=300)
     cache(100, 300, minutes_ago=2)
     [(_, value, text)] = measure("cache_collapse")
     assert round(value) == 65
-    assert text == "25 % of reads are hits in the last minutes, 90 % before"
+    assert text == "25 % of reads are hits now, 90 % in the day before"
+
+
+def test_a_cache_that_stays_collapsed_is_not_held_against_itself():
+    cache(900, 100, minutes_ago=300)
+    cache(5_000, 15_000, minutes_ago=20)
+    cache(100, 300, minutes_ago=2)
+    [(_, value, _)] = measure("cache_collapse")
+    assert round(value) == 65
 
 
 def test_few_reads_say_nothing_about_the_cache():
-    cache(900, 100, minutes_ago=30)
+    cache(900, 100, minutes_ago=300)
     cache(0, 199, minutes_ago=2)
     assert measure("cache_collapse") == []
 
@@ -192,6 +203,7 @@ def test_the_console_is_blind_when_the_latest_record_is_old():
 def test_open_traps_are_counted_once_however_many_processes_have_them():
     publish(checks={"role": "web", "found": {"cache_is_pickled": "pickle", "other": ""}})
     publish("web/2", checks={"role": "web", "found": {"cache_is_pickled": "pickle"}})
+    publish("web/3", checks={"role": "web", "found": {"other": UNKNOWN}})
     assert measure("open_checks") == [("", 1, "cache is pickled: pickle")]
 
 

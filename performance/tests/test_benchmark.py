@@ -4,13 +4,18 @@ import json
 import os
 import subprocess
 import sys
+from datetime import timedelta
 
 import pytest
 from django.conf import settings
+from django.utils import timezone
 from rich.console import Console
 
 from performance.benchmarks import recorders
 from performance.benchmarks.report import Report, Row, judged
+from performance.cards.benchmarks import BenchmarksCard
+from performance.models import BenchmarkRun
+from performance.storage.reading import Scope
 
 
 def test_a_row_without_a_goal_judges_nothing():
@@ -101,3 +106,21 @@ def test_the_collections_benchmark_compares_both_ways(tmp_path):
     rows = {row["metric"]: row["value"] for row in json.loads(report.read_text())["rows"]}
     assert all(value > 0 for value in rows.values())
     assert sum(name.endswith("untuned") for name in rows) == 2
+
+
+def kept(metric, unit, goal):
+    """Two runs of a benchmark with one figure."""
+    for number in range(2):
+        row = {"metric": metric, "value": 1.5, "unit": unit, "goal": goal, "met": True}
+        BenchmarkRun.objects.create(
+            name=metric, revision=f"{number}", machine={}, rows=[row], is_met=True, seconds=1.0,
+            finished_at=timezone.now() - timedelta(days=number),
+        )  # fmt: skip
+
+
+@pytest.mark.django_db
+def test_benchmarks_are_charted_that_have_ratios_with_goals():
+    kept("throughput", "×", "≥ 1")
+    kept("recorders", "µs", None)
+    (chart,) = BenchmarksCard().content(Scope()).charts
+    assert (chart.title, chart.has_buckets) == ("throughput", False)

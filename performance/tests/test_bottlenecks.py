@@ -1,4 +1,4 @@
-"""The verdict as a whole: stored, told once, compared, shown, exported, and printed."""
+"""The verdict as a whole: stored, compared, shown, exported, and printed."""
 
 import json
 import signal
@@ -14,34 +14,30 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.urls import reverse
 from django.utils import timezone
-from prometheus_client import CollectorRegistry
 
-from performance.analysis.bottlenecks import analyser, history, sampler, shapes
+from performance.analysis.bottlenecks import analyser, history, shapes
 from performance.analysis.bottlenecks.analyser import analyse
-from performance.analysis.bottlenecks.evidence import WINDOWS
+from performance.analysis.bottlenecks.evidence import WINDOWS, Evidence
 from performance.analysis.bottlenecks.history import compare, keep
 from performance.analysis.bottlenecks.little import MOST_GROWTH, enough, places_for
-from performance.analysis.bottlenecks.postgresql import SESSIONS
-from performance.analysis.bottlenecks.sampler import (
-    ANALYSE_EVERY,
-    DETECTED,
-    OVER_AFTER,
-    PUBLISHED,
-    BottlenecksSampler,
-    take_turn,
-)
+from performance.analysis.bottlenecks.sampler import take_turn
 from performance.cards.bottlenecks import BottlenecksCard
 from performance.cards.shapes import Level
 from performance.console.reports import markdown, plain
-from performance.entry import Name
-from performance.metrics.instruments import Instruments
-from performance.metrics.tallies import Translator
-from performance.models import BottleneckReport
+from performance.models import Aggregate, BottleneckReport
 from performance.recorders.pools import waits
-from performance.recording.process import buffer
-from performance.storage.reading import Scope, values
+from performance.storage.periods import MINUTE
+from performance.storage.reading import Scope
 from performance.storage.trimming import trim
-from performance.tests.bottlenecked import healthy, pool_waited, process, requested
+from performance.tests.bottlenecked import (
+    broken,
+    healthy,
+    older,
+    pool_is_small,
+    process,
+    requested,
+    scraped,
+)
 from performance.tests.telling import cells, forget, tell
 from tests.support import Service
 
@@ -56,13 +52,6 @@ def _empty(monkeypatch):
     forget()
 
 
-def pool_is_small():
-    """Requests wait for connections, and for nothing else."""
-    pool_waited(60, 50)
-    requested(50, 100.0, pool=60.0)
-    process()
-
-
 def printed(*arguments):
     out = StringIO()
     try:
@@ -70,12 +59,6 @@ def printed(*arguments):
     except SystemExit as end:
         return end.code, out.getvalue()
     return 0, out.getvalue()
-
-
-def begun():
-    """The bottlenecks that were told to have begun, since it was last asked."""
-    tallies = buffer.take("").tallies
-    return {name.key: tally.count for name, tally in tallies.items() if name.type == DETECTED}
 
 
 def test_a_fleet_with_little_to_do_is_idle():
@@ -96,15 +79,50 @@ def test_a_fleet_that_says_nothing_is_not_judged():
     report = analyse()
     assert report.state == analyser.UNKNOWN
     assert report.missing == [analyser.NO_PROCESS]
+    assert report.document()["level"] == "yellow"
+
+
+def test_a_detector_that_fails_is_told_and_the_others_go_on(monkeypatch):
+    monkeypatch.setattr(analyser, "DETECTORS", (broken, *analyser.DETECTORS))
+    pool_is_small()
+    report = analyse()
+    assert [one.name for one in report.found] == ["db_pool"]
+    assert report.missing[0].startswith("The detector broken failed")
+
+
+def test_without_one_of_its_detectors_nobody_knows_that_nothing_limits(monkeypatch):
+    monkeypatch.setattr(analyser, "DETECTORS", (broken,))
+    healthy()
+    report = analyse()
+    assert (report.state, report.level) == (analyser.UNKNOWN, "yellow")
 
 
 def test_what_is_older_than_the_window_does_not_count():
     pool_is_small()
     assert analyse(WINDOWS["10m"]).state == analyser.LIMITED
-    with connection.cursor() as cursor:
-        cursor.execute("UPDATE performance_aggregate SET bucket = bucket - interval '30 min'")
+    older(30)
     assert analyse(WINDOWS["10m"]).state == analyser.IDLE
     assert analyse(WINDOWS["1h"]).state == analyser.LIMITED
+
+
+@pytest.mark.parametrize("window", WINDOWS.values(), ids=list(WINDOWS))
+def test_load_that_has_just_begun_is_as_old_as_its_minute(window):
+    scraped(20, waited=10.0, ran=100.0)
+    process()
+    runs = Aggregate.objects.filter(type="attempt.run", period=MINUTE.seconds, instance="")
+    evidence = Evidence(window)
+    for seconds, busy in ((10, 10), (70, 60)):
+        evidence.now = runs.get().bucket + timedelta(seconds=seconds)
+        assert evidence.busy_seconds("attempt.run") == busy
+
+
+def test_of_load_before_the_last_hour_the_longer_buckets_count():
+    scraped(20, waited=10.0, ran=100.0)
+    process()
+    older(120)
+    assert Evidence(WINDOWS["1h"]).busy_seconds("attempt.run") == 0
+    for name in ("6h", "24h", "7d"):
+        assert Evidence(WINDOWS[name]).busy_seconds("attempt.run") == 360
 
 
 @pytest.mark.parametrize(
@@ -132,89 +150,6 @@ def test_every_bottleneck_has_its_section_in_the_guide():
     assert {f"## {title}" for title in titles} <= set(guide)
     anchor = shapes.guide("Repeated queries (N+1)").partition("#")[2]
     assert anchor == "repeated-queries-n1"
-
-
-def test_what_begins_is_counted_once_and_not_while_it_lasts():
-    pool_is_small()
-    now = timezone.now()
-    take_turn(now)
-    assert begun() == {"db_pool": 1}
-    take_turn(now + ANALYSE_EVERY)
-    assert begun() == {}
-
-
-def test_what_is_back_after_a_while_begins_anew():
-    pool_is_small()
-    now = timezone.now()
-    take_turn(now)
-    with connection.cursor() as cursor:
-        cursor.execute("UPDATE performance_aggregate SET bucket = bucket - interval '30 min'")
-    begun()
-    take_turn(now + ANALYSE_EVERY)
-    pool_is_small()
-    take_turn(now + 2 * ANALYSE_EVERY)
-    assert begun() == {}
-    with connection.cursor() as cursor:
-        cursor.execute("UPDATE performance_aggregate SET bucket = bucket - interval '30 min'")
-    later = now + 3 * ANALYSE_EVERY + OVER_AFTER
-    take_turn(later)
-    pool_is_small()
-    take_turn(later + ANALYSE_EVERY)
-    assert begun() == {"db_pool": 1}
-
-
-def test_what_begins_is_a_metric():
-    registry = CollectorRegistry()
-    translator = Translator(Instruments("web", registry))
-    pool_is_small()
-    now = timezone.now()
-    for number in range(3):
-        take_turn(now + number * ANALYSE_EVERY)
-        translator.take(buffer.take("").tallies)
-    assert registry.get_sample_value("bottlenecks_detected_total", {"kind": "db_pool"}) == 1
-
-
-def test_a_report_is_kept_when_something_has_changed_and_now_and_then():
-    now = timezone.now()
-    process()
-    take_turn(now)
-    take_turn(now + ANALYSE_EVERY)
-    assert BottleneckReport.objects.count() == 1
-    pool_is_small()
-    take_turn(now + 2 * ANALYSE_EVERY)
-    assert BottleneckReport.objects.latest("pk").limiter == "db_pool"
-    take_turn(now + 3 * ANALYSE_EVERY)
-    assert BottleneckReport.objects.count() == 2
-    take_turn(now + 2 * ANALYSE_EVERY + sampler.KEPT_EVERY)
-    assert BottleneckReport.objects.count() == 3
-
-
-def test_whoever_comes_too_soon_does_nothing():
-    now = timezone.now()
-    take_turn(now)
-    buffer.take("")
-    take_turn(now + timedelta(seconds=1))
-    assert not [name for name in buffer.take("").tallies if name.type == SESSIONS]
-
-
-@pytest.mark.django_db(transaction=True)
-def test_one_process_of_the_fleet_looks_at_a_time():
-    other = connection.copy()
-    try:
-        with other.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_lock(hashtext('performance.bottlenecks'))")
-        BottlenecksSampler().sample()
-        assert Name(DETECTED, "") not in buffer.take("").tallies
-        assert not BottleneckReport.objects.exists()
-        # A session that was closed has its locks for a moment longer.
-        with other.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_unlock(hashtext('performance.bottlenecks'))")
-    finally:
-        other.close()
-    BottlenecksSampler().sample()
-    tell("worker/1")
-    assert values(PUBLISHED)["worker/1"]["state"] == analyser.UNKNOWN
-    assert BottleneckReport.objects.count() == 1
 
 
 def test_reports_are_forgotten_after_a_month():
@@ -285,6 +220,9 @@ def test_two_reports_are_shown_side_by_side_the_older_first(admin_client):
         reverse("console:report", args=[second.pk])
     )
     assert "the same" in text
+    lines = shown(admin_client.get(address, query | {"csv": 1})).splitlines()
+    assert lines[0] == "label,before,after,unit,verdict"
+    assert any(line.endswith("percent,the same") for line in lines)
     assert admin_client.get(address, {"before": first.pk}).status_code == 400
     assert admin_client.get(address, {"before": first.pk, "after": 10**9}).status_code == 404
 
@@ -303,9 +241,10 @@ def test_a_report_is_exported_as_markdown(admin_client):
 
 def test_names_from_outside_mean_nothing_in_markdown():
     assert plain("a|b\n# c <script>") == "a\\|b \\# c \\<script\\>"
-    assert "Nothing limits" in markdown(analyse().document()) or "Not enough" in markdown(
-        analyse().document()
-    )
+
+
+def test_a_report_of_a_service_that_says_nothing_says_so_in_markdown():
+    assert "Not enough data" in markdown(analyse().document())
 
 
 @pytest.mark.parametrize("name", ["report", "report-markdown"])

@@ -1,9 +1,12 @@
 """What limits jobs, PostgreSQL and memory is named too, with what to change."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from jobs.conf import job_settings
@@ -15,6 +18,7 @@ from performance.analysis.bottlenecks import postgresql
 from performance.analysis.bottlenecks.evidence import Evidence
 from performance.analysis.bottlenecks.looking import look
 from performance.analysis.bottlenecks.memory import danger
+from performance.analysis.bottlenecks.slow_domain import slow_domain
 from performance.recorders.garbage import collections
 from performance.recorders.memory import MemorySampler
 from performance.recorders.queue import QueueSampler
@@ -31,14 +35,16 @@ HOUR = 3600.0
 
 
 @pytest.fixture(autouse=True)
-def _empty():
+def _empty(monkeypatch):
+    # Evidence is kept of the largest: of other tests' too.
+    monkeypatch.setattr(buffer, "_bars", {})
     forget()
 
 
 @pytest.fixture
 def cores(monkeypatch):
     def cores(number):
-        monkeypatch.setattr(Evidence, "cores", number)
+        monkeypatch.setattr(Evidence, "machine", number)
 
     return cores
 
@@ -132,9 +138,50 @@ def test_a_host_whose_limit_holds_jobs_back_may_get_more():
     worker(20, in_use=2)
     one = found("slow_domain")
     assert one.severity == pytest.approx(0.75)
-    assert one.change.setting == "DOMAIN_CONCURRENCY"
+    assert one.change.setting == "concurrency of popular.example"
     # Two places, held for 1 s and waited for 3 s: eight.
     assert (one.change.present, one.change.wanted) == (2, 8)
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        ({"opened": 1}, "circuit breaker"),
+        ({"penalty": 2.0}, "we are too fast: starts are 2 s apart"),
+        ({"crawl_delay": 5.0, "delay": 1.0}, "robots.txt asks for 5 s"),
+        ({"delay": 3.0, "crawl_delay": 1.0}, "3 s are set between two starts"),
+        ({"next_at": timezone.now() + timedelta(hours=1)}, "it is left alone until"),
+    ],
+)
+def test_a_host_that_something_else_than_its_limit_holds_back_is_to_get_no_more(state, told):
+    Domain.objects.create(
+        host="popular.example", concurrency=2, **{"next_at": timezone.now(), **state}
+    )
+    scraped(100, waited=3000.0, ran=1000.0, waited_for="domain", host="popular.example")
+    worker(20, in_use=2)
+    change = found("slow_domain").change
+    assert (change.setting, change.wanted) == ("", None)
+    assert told in change.how
+
+
+def test_a_host_without_a_limit_is_to_get_no_other():
+    Domain.objects.create(host="popular.example", concurrency=0, next_at=timezone.now())
+    scraped(100, waited=3000.0, ran=1000.0, waited_for="domain", host="popular.example")
+    worker(20, in_use=2)
+    change = found("slow_domain").change
+    assert (change.setting, change.wanted) == ("", None)
+
+
+def test_of_many_hosts_the_histograms_of_the_worst_alone_are_read():
+    for number in range(40):
+        scraped(1, waited=10.0, ran=200.0, host=f"{number}.example")
+    scraped(40, waited=10.0, ran=5000.0, host="slow.example")
+    worker(20, in_use=10)
+    with CaptureQueriesContext(connection) as asked:
+        assert slow_domain(Evidence())
+    read = [one["sql"] for one in asked if "histogram" in one["sql"] and "{fetch}" in one["sql"]]
+    assert len(read) == 1
+    assert "slow.example" in read[0]
 
 
 def test_a_host_that_is_like_the_others_is_no_limit():
@@ -215,6 +262,12 @@ def test_a_look_sees_who_waits_for_a_lock_and_that_its_holder_is_idle():
     assert (tallies[postgresql.LOCKED].count, tallies[postgresql.LOCKED].sum) == (1, 0)
 
 
+def grew(place, size):
+    """A process that was traced has grown by so many bytes there."""
+    buffer.record("memory_growth", place, size)
+    buffer.sample("memory_growth", place, size, {})
+
+
 def remembered(used, limit, slope=None):
     buffer.publish("memory", {"used": used, "limit": limit, "slope": slope, "cpu": 1.0})
     process()
@@ -228,11 +281,20 @@ def test_a_container_near_its_limit_wants_a_higher_one():
 
 
 def test_a_container_that_reaches_its_limit_in_an_hour_is_to_be_mended():
-    buffer.record("memory_growth", "jobs/views.py:7", 9 * MIB)
+    grew("jobs/views.py:7", 9 * MIB)
     remembered(200 * MIB, 500 * MIB, slope=300 * MIB)
     one = found("memory")
     assert one.severity == pytest.approx(0.5)
     assert "jobs/views.py:7 allocates it" in one.change.how
+
+
+def test_what_another_role_allocates_is_not_suspected():
+    grew("jobs/engine/pipeline.py:7", 90 * MIB)
+    buffer.publish("memory", {"rss": 100 * MIB, "limit": 500 * MIB, "slope": None, "cpu": 1.0})
+    process("worker/1")
+    grew("jobs/views.py:7", 9 * MIB)
+    remembered(200 * MIB, 500 * MIB, slope=300 * MIB)
+    assert proof(found("memory"), "Leak suspect") == "jobs/views.py:7"
 
 
 def test_memory_that_is_small_or_without_a_limit_is_no_limit():

@@ -1,20 +1,16 @@
 """What limits web processes is named by what their recorders have told, with what to change."""
 
-import time
+import os
 
 import pytest
-from prometheus_client import CollectorRegistry
 
-from cachelayer.conf import CacheSettings
-from cachelayer.layer import Layer, cache_layer
-from cachelayer.remote import Unavailable
 from performance.analysis.bottlenecks import web_cpu
 from performance.analysis.bottlenecks.evidence import Evidence
 from performance.analysis.fingerprint import statement_of
 from performance.recorders import nplusone, queries
-from performance.recorders.blocking import ABOUT, OUTSIDE
-from performance.recorders.cache import CacheSampler, remote_answered
-from performance.recorders.pools import EVERY, PoolSampler, waits
+from performance.recorders.blocking import COLLECTION, OUTSIDE
+from performance.recorders.pools import EVERY, waits
+from performance.recording import cgroups
 from performance.recording.process import buffer
 from performance.recording.watch import Watch
 from performance.tests.bottlenecked import (
@@ -27,13 +23,14 @@ from performance.tests.bottlenecked import (
     process,
     proof,
     requested,
+    scraped,
 )
 from performance.tests.pooled import NAME
 from performance.tests.telling import forget
 
 pytestmark = pytest.mark.django_db
 
-HERE = "performance/tests/test_bottlenecks_web.py"
+LOOP = "cachelayer/tests/servers.py"
 SQL = "SELECT performance_tests_of_bottlenecks FROM nowhere WHERE id = %s"
 MIB = 1024 * 1024
 
@@ -41,25 +38,17 @@ MIB = 1024 * 1024
 @pytest.fixture(autouse=True)
 def _empty(monkeypatch):
     monkeypatch.setattr(waits, "role", "web")
+    # What was described is not described again by the same process, and evidence is kept of the
+    # largest: neither by other tests.
+    buffer.forget_described()
+    monkeypatch.setattr(buffer, "_bars", {})
     forget()
-
-
-@pytest.fixture
-def layer():
-    """A layer whose server is away; its breaker opens at once."""
-
-    def no_server():
-        raise ConnectionError("nobody there")
-
-    settings = CacheSettings(breaker_failures=1, breaker_reset=60)
-    registry = CollectorRegistry()
-    return Layer(settings, client=no_server, async_client=no_server, registry=registry)
 
 
 @pytest.fixture
 def cores(monkeypatch):
     def cores(number):
-        monkeypatch.setattr(Evidence, "cores", number)
+        monkeypatch.setattr(Evidence, "cores", lambda *_: number)
 
     return cores
 
@@ -106,6 +95,14 @@ def test_requests_that_got_no_connection_are_the_pools_though_few_waited():
     assert found("db_pool").severity == pytest.approx(0.3)
 
 
+def test_few_requests_that_got_no_connection_say_nothing():
+    requested(19, 50.0)
+    for _ in range(10):
+        waits.refused(NAME, 0.0)
+    process()
+    assert names() == []
+
+
 def test_a_pool_that_nobody_tells_of_is_named_without_a_number():
     requested(50, 100.0, pool=60.0)
     for _ in range(50):
@@ -125,42 +122,52 @@ def test_connections_that_are_there_at_once_are_no_limit():
 
 
 def test_a_call_that_blocks_the_hub_is_named_by_its_line():
-    def unwise(finder):
-        while len(finder._sighting.stacks) < 2:
-            time.sleep(0.01)
-
-    hold_up(unwise)
+    hold_up()
     requested(20, 100.0, lag=40.0)
     process()
     one = found("hub_blocking")
-    assert proof(one, "Held up by").startswith(f"{HERE}:")
+    assert proof(one, "Held up by").startswith(f"{LOOP}:")
     assert one.severity == pytest.approx(0.4, abs=0.1)
     assert one.change.setting == ""
-    assert HERE in one.change.how
+    assert LOOP in one.change.how
 
 
 def test_a_call_that_blocks_a_worker_costs_jobs():
-    def heavy(finder):
-        while len(finder._sighting.stacks) < 2:
-            time.sleep(0.01)
-
-    hold_up(heavy, "worker")
+    hold_up("worker")
+    scraped(20, waited=10.0, ran=100.0)
     process("worker/1")
     one = found("hub_blocking")
     assert (one.whose, one.level) == ("jobs", "red")
 
 
+def test_a_call_that_blocks_an_idle_worker_costs_nobody_anything():
+    hold_up("worker")
+    scraped(19, waited=10.0, ran=100.0)
+    process("worker/1")
+    assert names() == []
+
+
 def test_what_blocks_outside_python_comes_with_where_to_look():
-    # What was described is not described again by the same process.
-    key = f"{OUTSIDE}, web"
-    buffer.record("blocking_call", key, 400.0)
-    buffer.describe("blocking_call", key, {"role": "web", "file": "", "about": ABOUT[OUTSIDE]})
-    late(400, 2)
+    late(400, 2, blamed=OUTSIDE)
     requested(20, 100.0, lag=40.0)
     process()
     one = found("hub_blocking")
-    assert one.reason.startswith("something outside Python, web blocks for up to 400 ms")
+    assert one.reason.startswith("something outside Python blocks for up to 400 ms")
     assert "how busy its cores are" in one.change.how
+
+
+def test_what_blocks_users_and_jobs_alike_is_told_apart():
+    late(400, 4, blamed=COLLECTION)
+    requested(20, 100.0, lag=40.0)
+    process()
+    # The worker tells later, and of much less.
+    late(200, 2, "worker", blamed=COLLECTION)
+    late(0.0, 1000, "worker")
+    scraped(20, waited=10.0, ran=100.0)
+    process("worker/1")
+    one = found("hub_blocking")
+    assert (one.whose, proof(one, "Times")) == ("users", 4)
+    assert proof(one, "Held up by") == COLLECTION
 
 
 def test_what_computes_without_blocking_for_long_is_web_cpu(cores):
@@ -186,6 +193,17 @@ def test_with_a_process_a_core_the_machine_is_too_small(cores):
     process("web-of-another-machine/1")
     change = found("web_cpu").change
     assert (change.setting, change.present, change.wanted) == ("cores", 2, 4)
+
+
+def test_processes_say_how_many_cores_they_may_use():
+    allowed = os.sched_getaffinity(0)
+    process("worker/1")
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        process("web/1")
+    finally:
+        os.sched_setaffinity(0, allowed)
+    assert (Evidence().cores("web"), Evidence().cores("worker")) == (1, cgroups.cores())
 
 
 def test_a_process_with_time_to_spare_is_not_told_to_share(cores):
@@ -255,107 +273,6 @@ def test_few_queries_are_no_repetition():
     assert names() == []
 
 
-def test_a_slow_valkey_is_named_when_requests_wait_for_it():
-    for _ in range(100):
-        remote_answered(0.03)
-    requested(100, 50.0, cache=30.0)
-    process()
-    assert names() == ["valkey"]
-    one = found("valkey")
-    assert one.severity == pytest.approx(0.56, abs=0.05)
-    assert "SLOWLOG" in one.change.how
-
-
-def test_a_quick_valkey_is_no_limit_although_requests_do_nothing_else():
-    for _ in range(100):
-        remote_answered(0.0005)
-    requested(100, 0.6, cache=0.5)
-    process()
-    assert names() == []
-
-
-def test_callers_that_wait_for_a_connection_to_valkey_need_a_larger_pool():
-    for _ in range(100):
-        remote_answered(0.03)
-    requested(100, 50.0, cache=30.0)
-    cache_layer().remote.call(("PING",))
-    PoolSampler("web").sample()
-    (pool,) = {one for one in pools_of_valkey()}
-    buffer.count("pool.wait", pool, 100, 2900)
-    process()
-    change = found("valkey").change
-    assert change.setting == "REDIS_MAX_CONNECTIONS"
-    assert change.wanted > change.present
-
-
-def pools_of_valkey():
-    sampled = PoolSampler("web")
-    sampled.sample()
-    return [one["key"] for one in buffer._values["pools"]["pools"] if "Valkey" in one["key"]]
-
-
-def test_valkey_that_is_away_costs_what_is_loaded_instead(layer):
-    sampler = CacheSampler(layer)
-    with pytest.raises(Unavailable):
-        layer.remote.call(("PING",))
-    space = layer.stats.of("jobs")
-    space.local.misses, space.local.loads, space.local.load_seconds = 100, 100, 4.0
-    sampler.sample()
-    requested(100, 50.0)
-    process()
-    one = found("valkey")
-    assert proof(one, "Processes that cannot reach it") == 1
-    assert one.severity == pytest.approx(0.8)
-    assert "Start Valkey" in one.change.how
-
-
-def cached(layer, *, hits, misses, seconds, **counters):
-    """Reads of a namespace whose misses were loaded."""
-    sampler = CacheSampler(layer)
-    space = layer.stats.of("jobs")
-    space.local.hits, space.local.misses = hits, misses
-    space.local.loads, space.local.load_seconds = misses, seconds
-    for name, number in counters.items():
-        setattr(space.local, name, number)
-    sampler.sample()
-
-
-def test_misses_that_expired_want_a_longer_life(layer):
-    cached(layer, hits=20, misses=80, seconds=4.0)
-    requested(100, 50.0)
-    process()
-    one = found("cache_misses")
-    # Three quarters of the loads would have been hits of a cache that hits four times in five.
-    assert one.severity == pytest.approx(0.6)
-    assert one.change.setting == "CACHE_DEFAULT_TTL"
-    assert one.change.wanted == 4 * one.change.present
-
-
-def test_misses_that_were_evicted_want_room(layer):
-    cached(layer, hits=20, misses=80, seconds=4.0, evictions=70)
-    requested(100, 50.0)
-    process()
-    change = found("cache_misses").change
-    assert change.setting == "CACHE_MAX_MEMORY_SIZE"
-    assert change.wanted == 4 * change.present == 400 * MIB
-
-
-def test_misses_that_were_invalidated_want_no_setting(layer):
-    cached(layer, hits=20, misses=80, seconds=4.0, invalidations=75)
-    requested(100, 50.0)
-    process()
-    change = found("cache_misses").change
-    assert change.setting == ""
-    assert "invalidated nearly as often as it is read" in change.how
-
-
-def test_a_cache_that_hits_is_no_limit_though_its_loads_are_slow(layer):
-    cached(layer, hits=90, misses=10, seconds=4.0)
-    requested(100, 50.0)
-    process()
-    assert names() == []
-
-
 def test_a_few_requests_say_nothing_about_what_limits_them():
     pool_waited(300, 19)
     requested(19, 400.0, pool=300.0)
@@ -363,12 +280,21 @@ def test_a_few_requests_say_nothing_about_what_limits_them():
     assert names() == []
 
 
-def test_what_a_busy_process_makes_calls_wait_is_not_the_doing_of_valkey(cores):
+def test_what_a_busy_process_makes_checks_of_connections_wait_is_not_the_doing_of_the_pool(cores):
     cores(8)
     for _ in range(100):
-        remote_answered(0.03)
-    requested(100, 50.0, cache=30.0, lag=29.0)
-    late(29, 100)
+        waits.waited(NAME, 0.04)
+    requested(100, 60.0, pool=40.0, lag=40.0)
+    late(40, 100)
+    process()
+    assert names() == ["web_cpu"]
+
+
+def test_what_a_busy_process_makes_statements_wait_is_not_the_doing_of_a_statement(cores):
+    cores(8)
+    queried(100, 60.0)
+    requested(100, 80.0, database=60.0, lag=40.0)
+    late(40, 100)
     process()
     assert names() == ["web_cpu"]
 

@@ -9,6 +9,7 @@ from cachelayer.remote import Unavailable
 from performance.cards.cache import CacheCard
 from performance.cards.shapes import Level
 from performance.entry import Name
+from performance.models import Value
 from performance.recorders.cache import CacheSampler, remote_answered
 from performance.recording.process import buffer
 from performance.recording.rescue import unobserved
@@ -167,6 +168,32 @@ def test_the_size_of_level_1_is_known_by_process(layer, sampler):
     tell("web/1")
     (line,) = cells(content(), "processes")
     assert (line["process"], line["entries"], line["breaker"]) == ("web/1", 0, "closed")
+
+
+def test_of_a_chosen_process_only_its_own_cache_is_shown(layer, sampler):
+    served = Layer(
+        CacheSettings(), client=no_server, async_client=no_server, registry=CollectorRegistry()
+    )
+    CacheSampler(served).sample()
+    tell("web/2")
+    with pytest.raises(Unavailable):
+        layer.remote.call(("PING",))
+    sampler.sample()
+    tell("web/1")
+    shown = CacheCard().content(Scope(instance="web/2"))
+    assert [row["process"] for row in cells(shown, "processes")] == ["web/2"]
+    assert shown.health
+    assert shown.health.level is Level.GREEN
+
+
+def test_hits_of_processes_that_are_silent_are_no_good_sign(layer, sampler):
+    reads(layer, hits=80, misses=20)
+    sampler.sample()
+    tell("web/1")
+    Value.objects.all().delete()
+    shown = content()
+    assert shown.health.level is Level.YELLOW
+    assert fact(shown, "Hits").value == pytest.approx(80)
 
 
 def test_without_any_process_the_card_says_what_to_do():

@@ -15,17 +15,16 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from cachelayer.conf import cache_settings
 from cachelayer.layer import cache_layer
 from cachelayer.remote import Remote
 from cachelayer.tests.servers import until
 from performance.cards.captures import CapturesCard
 from performance.models import Capture, Value
 from performance.observing import stream
-from performance.profiling import cpu, keeping, objects
+from performance.profiling import keeping, objects
 from performance.profiling.asking import PATIENCE, Limits, Refused, ask_process, ask_requests
 from performance.profiling.sampler import ASK_EVERY, CapturesSampler
-from performance.profiling.stacks import pack, parse, text, unpack
+from performance.profiling.stacks import text, unpack
 from performance.storage.digest import Digest
 from performance.storage.reading import Scope, values
 from performance.storage.trimming import trim
@@ -55,7 +54,7 @@ def admin(admin_user):
 @pytest.fixture(autouse=True)
 def _nothing_told():
     """What processes of other tests have told is not digested here: they are gone."""
-    cache_layer().remote.call(("UNLINK", f"{cache_settings().prefix}:performance"))
+    stream().clear()
 
 
 def asked(user, instance, kind="cpu", seconds=2):
@@ -146,7 +145,10 @@ def test_a_worker_survives_every_look_into_it(start_worker, admin):
 @pytest.mark.django_db(transaction=True)
 def test_a_process_that_dies_meanwhile_leaves_the_capture_failed(start_worker, admin):
     worker = start_worker()
-    capture = asked(admin, instance_of("worker"), "objects", seconds=60)
+    # Not one of another test that has spoken lately.
+    name = worker.wait_for(r"worker (\S+) ready").group(1)
+    until(lambda: instance_of("worker") and name in values("process"), "it speaks")
+    capture = asked(admin, name, "objects", seconds=60)
 
     def is_running():
         capture.refresh_from_db()
@@ -157,11 +159,23 @@ def test_a_process_that_dies_meanwhile_leaves_the_capture_failed(start_worker, a
     keeping.fail_gone(keeping.open_captures(), timezone.now())
     capture.refresh_from_db()
     assert capture.state == State.RUNNING, "it may still come back"
-    Value.objects.update(updated_at=timezone.now() - keeping.GONE_AFTER)
+    gone = Value.objects.filter(instance=capture.target)
+    gone.update(updated_at=timezone.now() - keeping.GONE_AFTER)
+    Value.objects.create(type="process", instance="other", document={}, updated_at=timezone.now())
     keeping.fail_gone(keeping.open_captures(), timezone.now() + keeping.GONE_AFTER)
     capture.refresh_from_db()
     assert capture.state == State.FAILED
     assert "ended" in capture.error
+
+
+@pytest.mark.django_db
+def test_a_process_is_not_gone_because_nothing_that_is_said_arrives(admin, instance):
+    capture = asked(admin, instance)
+    assert keeping.claim(capture)
+    Value.objects.update(updated_at=timezone.now() - keeping.GONE_AFTER)
+    keeping.fail_gone(keeping.open_captures(), timezone.now() + keeping.GONE_AFTER)
+    capture.refresh_from_db()
+    assert capture.state == State.RUNNING
 
 
 @pytest.mark.django_db
@@ -288,29 +302,6 @@ def test_a_capture_of_memory_shows_types_and_lines(admin_client, admin, instance
     page = admin_client.get(reverse("console:capture", args=[capture.pk])).content.decode()
     assert "jobs/a.py:3" in page
     assert re.search(r"jobs\.models\.jobs\.Job</td><td[^>]*>5,000<", page)
-
-
-@pytest.mark.parametrize(
-    ("said", "says"),
-    [
-        ("Error: Permission Denied: Try running again with elevated permissions", "SYS_PTRACE"),
-        ("Error: Operation not permitted (os error 1)", "SYS_PTRACE"),
-        ("Error: something else\n", "something else"),
-        ("", "nothing"),
-    ],
-)
-def test_what_py_spy_cannot_do_is_said_with_what_to_do(said, says):
-    assert says in cpu.reason(said)
-
-
-def test_stacks_come_back_as_they_went():
-    stacks = {("main (a.py:1)", "inner: one (b.py:2)"): 12, ("main (a.py:1)",): 3}
-    assert unpack(pack(stacks)) == parse(text(stacks)) == stacks
-    assert unpack(b"") == {}
-
-
-def test_lines_that_are_no_stacks_are_left_out():
-    assert parse(" 6\na;b 2\nnothing\na;b x\na;b 3\n") == {("a", "b"): 5}
 
 
 # The console.

@@ -1,16 +1,21 @@
 """Boot checks: each closed trap is green here, and each is seen when it is open."""
 
 import gc
+import sys
 from contextlib import contextmanager
+from time import time
 
+import psycopg
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.test import override_settings
 from django.utils import timezone
 
+from cachelayer.layer import cache_layer
 from performance.analysis import checks
 from performance.analysis.checks import CHECKS, processes, servers, settings, silk
 from performance.analysis.checks import connections as budgets
+from performance.analysis.postgresql import server
 from performance.cards.checks import ChecksCard
 from performance.cards.shapes import Level
 from performance.models import Value
@@ -56,7 +61,7 @@ def test_a_check_that_fails_is_told_as_such(monkeypatch):
         raise ZeroDivisionError
 
     monkeypatch.setattr(checks, "CHECKS", [checks.Check("test", broken, "None.", ("web",))])
-    assert checks.run("web") == {"broken": "could not be checked"}
+    assert checks.run("web") == {"broken": checks.UNKNOWN}
 
 
 def test_kept_connections_are_a_trap():
@@ -153,12 +158,32 @@ def test_a_commit_that_is_not_durable_is_a_trap():
     assert "synchronous_commit" in servers.commits_are_not_durable()
 
 
+def tell_pools(instance, role, *pools):
+    names = ("name", "size", "max")
+    document = {"role": role, "pools": [dict(zip(names, one, strict=True)) for one in pools]}
+    Value.objects.create(
+        type="pools", instance=instance, document=document, updated_at=timezone.now()
+    )
+
+
 def test_more_connections_than_postgresql_has_are_a_trap():
-    set_in_session("application_name", "scraper/web/1")
-    with pool(max_size=100_000):
-        assert "100000 connections" in budgets.budget_is_exceeded()
-    with pool(max_size=10):
-        assert budgets.budget_is_exceeded() == ""
+    most = server.budget().most
+    tell_pools("worker/a/1", "worker", ("PostgreSQL asyncpg", 0, 5), ("Valkey", 0, 10_000))
+    tell_pools("web/a/7", "web", ("PostgreSQL default", 0, most // 3))
+    assert budgets.budget_is_exceeded() == ""
+    # Another machine's process may have the same number.
+    tell_pools("web/b/7", "web", ("PostgreSQL default", 0, most // 3))
+    assert budgets.budget_is_exceeded() == ""
+    tell_pools("web/c/7", "web", ("PostgreSQL default", 0, most // 3))
+    assert f"PostgreSQL has {most}" in budgets.budget_is_exceeded()
+
+
+def test_a_web_process_has_a_connection_beside_its_pool():
+    budget = server.budget()
+    for number in range(budget.open + 1):
+        tell_pools(f"web/{number}", "web", ("PostgreSQL default", 0, 0))
+    tell_pools("worker/1", "worker", ("PostgreSQL claims", 0, budget.most - budget.open))
+    assert "filled" in budgets.budget_is_exceeded()
 
 
 def test_garbage_collection_of_what_was_imported_is_a_trap():
@@ -175,11 +200,58 @@ def test_a_fork_after_the_import_is_a_trap(monkeypatch):
     assert processes.application_is_preloaded()
 
 
-def test_clocks_sessions_and_the_engine_are_well_here():
-    assert servers.clocks_disagree() == ""
-    assert servers.sessions_are_shared() == ""
-    assert processes.engine_schema_is_missing() == ""
+def test_waiting_in_c_is_a_trap(monkeypatch):
+    """As in this process, in which gevent has patched nothing."""
+    assert "before gevent" in processes.waits_block_the_hub()
+    monkeypatch.setattr("psycopg.waiting.wait", psycopg.waiting.wait_selector)
+    assert processes.waits_block_the_hub() == ""
+
+
+def test_a_worker_on_the_loop_of_asyncio_is_a_trap(monkeypatch):
+    monkeypatch.setitem(sys.modules, "uvloop", sys)
+    assert processes.loop_is_slow() == ""
+    monkeypatch.delitem(sys.modules, "uvloop")
+    assert processes.loop_is_slow()
+
+
+@pytest.mark.parametrize("version", ["3.13.5", "3.14.3"])
+def test_an_old_aiohttp_is_a_trap(monkeypatch, version):
     assert processes.aiohttp_is_old() == ""
+    monkeypatch.setattr("aiohttp.__version__", version)
+    assert processes.aiohttp_is_old() == f"aiohttp is {version}"
+
+
+def test_an_engine_without_its_tables_is_a_trap():
+    assert processes.engine_schema_is_missing() == ""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("DROP TABLE pgqueuer CASCADE")
+        assert processes.engine_schema_is_missing()
+        transaction.set_rollback(True)
+
+
+@pytest.mark.parametrize("seconds", [-10, 10])
+def test_a_clock_that_is_off_is_a_trap(monkeypatch, seconds):
+    assert servers.clocks_disagree() == ""
+    monkeypatch.setattr(servers, "time", lambda: time() + seconds)
+    assert "10.0 s off" in servers.clocks_disagree()
+
+
+def test_a_session_that_others_have_too_is_a_trap():
+    assert servers.sessions_are_shared() == ""
+    assert servers.is_one_session(connection, connection)
+
+
+def test_a_cache_that_never_evicts_is_a_trap():
+    remote = cache_layer().remote
+    names = ("maxmemory", "maxmemory-policy")
+    (before,) = remote.call(("CONFIG", "GET", *names))
+    try:
+        remote.call(("CONFIG", "SET", "maxmemory", "1gb", "maxmemory-policy", "allkeys-lru"))
+        assert servers.cache_never_evicts() == ""
+        remote.call(("CONFIG", "SET", "maxmemory-policy", "noeviction"))
+        assert servers.cache_never_evicts() == "maxmemory-policy is noeviction"
+    finally:
+        remote.call(("CONFIG", "SET", *(part for pair in before.items() for part in pair)))
 
 
 def tell(instance, **found):
@@ -204,6 +276,33 @@ def test_closed_traps_are_green():
     health = ChecksCard().content(Scope()).health
     assert health
     assert health.level is Level.GREEN
+
+
+def test_a_trap_that_nobody_looked_for_is_not_said_to_be_closed():
+    tell("web/1", **{check.name: "" for check in CHECKS if "web" in check.roles})
+    content = ChecksCard().content(Scope())
+    first = content.tables[0].rows[0]
+    assert content.health
+    assert (content.health.level, first.cells["state"]) == (Level.YELLOW, "not checked")
+    assert f"unknown: {first.cells['check']}" in content.health.reason
+
+
+def test_of_a_process_only_the_traps_of_its_role_are_shown():
+    found = {check.name: "" for check in CHECKS if "web" in check.roles}
+    tell("web/1", **found)
+    content = ChecksCard().content(Scope(instance="web/1"))
+    assert content.health
+    assert content.health.level is Level.GREEN
+    assert len(content.tables[0].rows) == len(found)
+
+
+def test_a_check_that_has_failed_is_no_open_trap():
+    tell("web/1", **{check.name: "" for check in CHECKS} | {CHECKS[0].name: checks.UNKNOWN})
+    content = ChecksCard().content(Scope())
+    first = content.tables[0].rows[0]
+    assert content.health
+    assert (content.health.level, first.level) == (Level.YELLOW, Level.YELLOW)
+    assert (first.cells["state"], first.cells["where"]) == ("unknown", "web/1")
 
 
 def test_before_any_process_has_told_the_card_says_so():

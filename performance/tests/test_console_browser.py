@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 from django.conf import settings
@@ -13,6 +13,7 @@ from django.contrib.sessions.models import Session
 from django.db import connection
 from django.test import Client
 from django.utils import timezone
+from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import expect
 
 from performance.actions.registry import ACTIONS
@@ -28,6 +29,8 @@ from performance.tests.browser import (
     DESK,
     PALE_TEXT,
     PHONE,
+    SWAPPED,
+    UNREACHED,
     UNSEEN_FOCUS,
     WIDER,
     complaints,
@@ -40,6 +43,8 @@ from performance.tests.sessions import session
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.django_db]
 # A refresh comes every 5 seconds.
 REFRESHED = 15_000
+# More than any page has to stop at.
+MOST_TABS = 500
 
 
 def committed(function, *arguments):
@@ -232,8 +237,14 @@ def test_a_heading_sorts_its_table_and_a_refresh_keeps_it(opened):
             pass
         assert "sort=-views.max" in answer.value.url
         expect(heading).to_have_attribute("aria-sort", "descending")
+        page.locator(".console-periods a", has_text="6h").click()
+        expect(page.locator(".console-periods [aria-current]")).to_have_text("6h")
+        expect(heading).to_have_attribute("aria-sort", "descending")
         heading.get_by_role("link").click()
         expect(heading).to_have_attribute("aria-sort", "ascending")
+        page.reload()
+        expect(heading).to_have_attribute("aria-sort", "ascending")
+        assert page.evaluate("sessionStorage.getItem('htmx-history-cache')") is None
 
 
 def test_another_period_and_process_are_looked_at(opened):
@@ -241,10 +252,58 @@ def test_another_period_and_process_are_looked_at(opened):
         page.locator(".console-periods a", has_text="7d").click()
         expect(page.locator(".console-periods [aria-current]")).to_have_text("7d")
         page.locator(".console-periods a", has_text="6h").click()
-        page.get_by_label("Process").select_option(index=1)
+        page.get_by_label("Process").select_option("web-0/10")
         page.get_by_role("button", name="Show").click()
-        assert "instance=" in page.url
-        assert "period=6h" in page.url
+        expect(page.get_by_label("Process")).to_have_value("web-0/10")
+        expect(page.locator(".console-periods [aria-current]")).to_have_text("6h")
+        shown = page.locator(".console-axis").first.inner_text().split()
+        begins, ends = (60 * int(text[:2]) + int(text[3:]) for text in (shown[0], shown[-1]))
+        # Six hours in whole buckets, of which the last is not over.
+        assert 348 < (ends - begins) % 1440 <= 360
+        processes = page.locator("td[data-label=Process]").all_inner_texts()
+        assert set(processes) == {"web-0/10"}
+
+
+def test_a_refresh_takes_nothing_away(opened):
+    with opened("errors", {**DESK, "width": 800}) as (page, found):
+        details = page.locator("details").first
+        details.locator("summary").click()
+        scroll = page.locator(".console-scroll").first
+        scroll.evaluate("e => { e.scrollLeft = 40 }")
+        expect(details.locator("summary")).to_be_focused()
+        page.evaluate(SWAPPED)
+        expect(details).to_have_attribute("open", "")
+        expect(details.locator("summary")).to_be_focused()
+        assert scroll.evaluate("e => e.scrollLeft") == 40
+        heading = page.locator("thead a", has_text="Times")
+        heading.focus()
+        page.evaluate(SWAPPED)
+        expect(heading).to_be_focused()
+        assert found == []
+
+
+def test_a_click_on_a_heading_counts_though_a_refresh_is_under_way(opened):
+    refreshes, clicks = [], []
+    with opened("requests") as (page, _):
+        page.route("**/card/requests/**", lambda route: refreshes.append(route))  # noqa: PLW0108 - it is given attributes
+        page.route("**/performance/requests/?*sort=*", lambda route: clicks.append(route))  # noqa: PLW0108
+        with page.expect_request("**/card/requests/**", timeout=REFRESHED):
+            pass
+        heading = page.locator("#card-requests th", has_text="Slowest").first
+        with page.expect_request("**/performance/requests/?*sort=*"):
+            heading.get_by_role("link").click()
+        # The refresh is answered first; once it is given up, nobody hears that.
+        with suppress(PlaywrightError):
+            refreshes[0].fulfill(response=refreshes[0].fetch())
+        clicks[0].continue_()
+        expect(heading).to_have_attribute("aria-sort", "descending")
+        expect(page.locator("#console-stale")).to_be_hidden()
+
+
+def test_an_error_leads_to_where_it_came_from(opened):
+    with opened("errors") as (page, _):
+        page.locator("#card-errors tbody a").first.click()
+        expect(page.locator("details[open] .console-stack").first).to_be_visible()
 
 
 def test_a_number_changes_without_a_reload(opened):
@@ -280,27 +339,40 @@ def test_a_hidden_page_asks_for_nothing(opened):
         assert asked == []
 
 
-def test_everything_is_reached_by_keyboard_and_shows_where_one_is(opened):
+@pytest.mark.parametrize("slug", ["pools", "domains", "queries", "requests"])
+def test_beside_the_sidebar_no_table_has_to_be_scrolled(opened, slug):
+    with opened(slug, {"width": 1440, "height": 900}) as (page, _):
+        assert (
+            page.locator(".console-scroll").evaluate_all(
+                "all => all.filter(e => e.scrollWidth > e.clientWidth).map(e => e.ariaLabel)"
+            )
+            == []
+        )
+
+
+def test_a_table_is_scrolled_by_keyboard(opened):
     with opened("requests") as (page, _):
-        page.keyboard.press("Tab")
-        assert "skip" in (page.evaluate("document.activeElement.textContent") or "").lower()
-        scroll = page.locator(".console-scroll").first
-        scroll.focus()
-        outline = scroll.evaluate("e => getComputedStyle(e).outlineStyle")
-        assert outline != "none"
+        page.locator(".console-scroll").first.focus()
         for _ in range(20):
             page.keyboard.press("ArrowRight")
         page.wait_for_function("document.querySelector('.console-scroll').scrollLeft > 0")
 
 
-@pytest.mark.parametrize("slug", ["", "profiles", "actions"])
-def test_whoever_tabs_through_a_page_sees_where_they_are(opened, slug):
+@pytest.mark.parametrize("slug", ["", "requests", "errors", "profiles", "actions"])
+def test_everything_is_reached_by_keyboard_and_shows_where_one_is(opened, slug):
     with opened(slug) as (page, _):
+        # Nothing is refreshed meanwhile: what is new has not been reached.
+        page.evaluate("Object.defineProperty(document, 'hidden', {get: () => true})")
+        page.keyboard.press("Tab")
+        assert "skip" in (page.evaluate("document.activeElement.textContent") or "").lower()
         unseen = set()
-        for _ in range(60):
+        for _ in range(MOST_TABS):
             page.keyboard.press("Tab")
             unseen.add(page.evaluate(UNSEEN_FOCUS))
+            if page.evaluate("document.activeElement === document.body"):
+                break
         assert unseen == {""}
+        assert page.evaluate(UNREACHED) == []
 
 
 def test_a_page_whose_refresh_fails_says_since_when_it_is_old(opened):

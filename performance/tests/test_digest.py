@@ -1,22 +1,23 @@
 """The stream is digested once, whoever writes to it, whatever was written."""
 
 import time
+from collections import Counter
 from contextlib import closing
 from datetime import timedelta
 
 import pytest
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
 from cachelayer.layer import cache_layer
-from performance.models import Aggregate, Cursor, Sample, Subject, Value
-from performance.recording.buffer import Buffer
+from performance.models import Aggregate, Cursor, Value
+from performance.observing import DigestSampler
+from performance.recording.buffer import MOST_KEYS, OTHER, Buffer
 from performance.recording.stream import Stream
 from performance.recording.wire import packed
 from performance.storage.digest import STREAM, Digest
 from performance.storage.periods import PERIODS
 from performance.storage.reading import Scope, samples, series, top, total, values
-from performance.storage.trimming import trim
 
 pytestmark = pytest.mark.django_db
 
@@ -111,6 +112,61 @@ def test_what_was_rolled_back_is_not_remembered(digest, tell):
     assert whole().count == 1
 
 
+BREAK = """
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''refused''; END';
+CREATE TRIGGER refuse BEFORE UPDATE ON performance_cursor EXECUTE FUNCTION refuse()
+"""
+
+
+def test_what_failed_on_its_way_to_the_tables_counts_once_when_it_gets_there(digest, tell):
+    tell(("request", "/jobs", 10.0))
+    digest.run()
+    tell(("request", "/jobs", 10.0))
+    with connection.cursor() as cursor:
+        cursor.execute(BREAK)
+        with pytest.raises(DatabaseError, match="refused"):
+            digest.run()
+        cursor.execute("DROP TRIGGER refuse ON performance_cursor")
+    digest.run()
+    assert whole().count == 2
+
+
+def test_who_finds_nothing_new_does_not_forget_what_others_have_digested(stream, tell):
+    one, two = Digest(stream), Digest(stream)
+    for digest in (one, two):
+        tell(("request", "/jobs", 10.0))
+        digest.run()
+    one.run()
+    tell(("request", "/jobs", 10.0))
+    one.run()
+    assert whole().count == 3
+
+
+def test_of_too_many_keys_the_largest_keep_their_names(digest, tell):
+    for numbers in (range(400), range(400, 800)):
+        tell(*[("request", str(number), float(number)) for number in numbers])
+    digest.run()
+    kept = {line.key: line for line in top("request", FLEET, most=1_000)}
+    assert kept.keys() == {OTHER, *map(str, range(800 - MOST_KEYS, 800))}
+    assert kept[OTHER].count == 800 - MOST_KEYS
+    assert whole().count == 800
+
+
+def test_a_bucket_has_no_more_keys_however_often_others_come(digest, tell):
+    for seconds in (66, 64, 62):
+        keys = [f"{seconds} {number}" for number in range(300)]
+        tell(*[("request", key, 10.0) for key in keys], minutes_ago=seconds / 60)
+        digest.run()
+    tell(("later", "", 1.0))
+    digest.run()
+    for period in ("1h", "6h", "7d"):
+        found = Aggregate.objects.filter(
+            type="request", period=PERIODS[period].seconds, instance=""
+        ).values_list("bucket", "count")
+        assert sum(count for _, count in found) == 900
+        assert max(Counter(bucket for bucket, _ in found).values()) <= MOST_KEYS + 1
+
+
 def test_a_day_is_kept_of_the_fleet_but_not_of_each_process(digest, tell):
     for minutes in (2, 1):
         tell(("request", "/jobs", 10.0), instance="web/1", minutes_ago=minutes)
@@ -155,6 +211,29 @@ def test_garbage_in_the_stream_is_counted_and_passed_over(digest, tell):
     assert whole().count == 1
 
 
+def test_a_message_from_the_future_does_not_make_all_that_come_after_it_so(digest, tell, stream):
+    tell(("request", "/jobs", 10.0))
+    digest.run()
+    tell(("request", "/jobs", 10.0), minutes_ago=-1e9)
+    tell(("request", "/jobs", 10.0))
+    assert digest.run() == digest.garbage == 2
+    tell(("request", "/jobs", 10.0))
+    digest.run()
+    assert digest.garbage == 2
+    assert whole().count == 2
+
+
+@pytest.mark.parametrize(("seconds", "digested"), [(1, 0), (20, 1), (-1e6, 1)])
+def test_a_web_process_digests_only_when_nobody_else_has_lately(stream, tell, seconds, digested):
+    at = int(time.time() - seconds) * 1000
+    Cursor.objects.create(name=STREAM, position=f"{at}-0")
+    sampler = DigestSampler("web")
+    sampler._digest = Digest(stream)
+    tell(("request", "/jobs", 10.0))
+    sampler.sample()
+    assert whole().count == digested
+
+
 def test_nothing_is_digested_while_another_process_is_at_it(digest, tell):
     tell(("request", "/jobs", 10.0))
     with closing(connection.copy()) as other, other.cursor() as cursor:
@@ -176,6 +255,13 @@ def test_a_process_that_is_silent_is_not_shown(digest, tell):
     tell(pools={"size": 1})
     digest.run()
     Value.objects.update(updated_at=timezone.now() - timedelta(minutes=1))
+    assert values("pools") == {}
+
+
+def test_who_spoke_last_is_not_alive_when_that_was_long_ago(digest, tell):
+    tell(pools={"size": 2}, minutes_ago=10)
+    digest.run()
+    assert Value.objects.filter(type="pools").exists()
     assert values("pools") == {}
 
 
@@ -214,23 +300,3 @@ def test_a_series_has_sixty_points_and_the_last_is_now(digest, tell):
     points = series("request", FLEET)
     assert len(points) == 60
     assert [point.summary.count for point in points[-2:]] in ([0, 1], [1, 0])
-
-
-def test_what_nobody_can_look_at_any_more_is_removed(digest, tell):
-    for minutes in (2, 1):
-        tell(("request", "/jobs", 10.0), pools={"size": 1}, minutes_ago=minutes)
-        digest.run()
-    later = timezone.now() + timedelta(hours=2)
-    trim(later)
-    kept = {period for (period,) in Aggregate.objects.values_list("period").distinct()}
-    assert kept == {360, 1440, 10080, 60480}
-    trim(timezone.now() + timedelta(days=30))
-    assert not any(model.objects.exists() for model in (Aggregate, Sample, Subject, Value))
-
-
-def test_removal_is_bounded(digest, tell):
-    tell(*[("request", str(number), 1.0) for number in range(20)])
-    digest.run()
-    before = Aggregate.objects.count()
-    assert trim(timezone.now() + timedelta(hours=2), most=5) == 5
-    assert Aggregate.objects.count() == before - 5

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.utils import timezone
 
-from performance.cards.shapes import Chart, Column, Line, Row, Table
-from performance.console.drawing import draw, scale
+from performance.cards.shapes import Bar, Chart, Column, Line, Row, Table
+from performance.console.drawing import draw, draw_bar, scale
 from performance.console.figures import figure
 from performance.templatetags.console import cell, columns, looks, runbook, sentence
 
@@ -75,6 +76,18 @@ def test_a_rate_does_not_fall_because_its_bucket_is_not_over(passed, is_rate, la
     assert curve.latest == latest
 
 
+@pytest.mark.parametrize(("has_buckets", "markers"), [(True, 1), (False, 0)])
+def test_what_happened_has_a_place_only_where_places_are_times(has_buckets, markers):
+    one = replace(chart(1, 2, 3), has_buckets=has_buckets)
+    assert len(draw(one, [(LONG_AGO + timedelta(minutes=1), "deploy")]).markers) == markers
+
+
+def test_a_chart_of_runs_ends_with_the_last():
+    begins = datetime(2026, 3, 1, 8, tzinfo=UTC)
+    runs = replace(chart(1, 2, begins=begins), has_buckets=False)
+    assert draw(runs).ends == "08:01"
+
+
 def test_a_chart_of_several_days_names_them():
     begins = datetime(2026, 3, 1, 8, tzinfo=UTC)
     week = draw(chart(*range(60), step=timedelta(hours=2.8), begins=begins))
@@ -86,6 +99,24 @@ def test_a_chart_of_several_days_names_them():
 def test_half_a_thing_is_no_mark_of_a_scale():
     assert draw(chart(3, unit="number")).middle == ""
     assert draw(chart(4, unit="number")).middle == "2"
+
+
+def test_a_bar_is_as_wide_as_the_whole_and_shows_what_no_part_explains():
+    bar = Bar(40, {"pool": 10, "database": 20, "cache": 0})
+    drawn = [(one.number, one.x, one.width) for one in draw_bar(bar)]
+    assert drawn == [(0, 0, 25), (1, 25, 50), (None, 75, 25)]
+    assert draw_bar(bar)[1].text == "database 20 ms"
+    assert str(bar) == "50 % database"
+
+
+def test_parts_of_a_bar_that_overlap_stay_within_it():
+    bar = Bar(10, {"pool": 10, "database": 30})
+    assert [(one.x, one.width) for one in draw_bar(bar)] == [(0, 25), (25, 75)]
+    assert str(bar) == "75 % database"
+
+
+def test_what_nothing_explains_is_said_of_a_bar():
+    assert str(Bar(10, {"pool": 1})) == "90 % unexplained"
 
 
 def test_a_sentence_keeps_names_as_they_are_and_shows_commands():

@@ -4,17 +4,22 @@ import json
 import logging
 
 import pytest
+import requests
 from django.core.signals import got_request_exception
 from django.test import RequestFactory
 
+from cachelayer.tests.servers import until
 from performance.cards.errors import ErrorsCard
 from performance.cards.shapes import Health, Level
 from performance.entry import Name
+from performance.models import Sample
+from performance.observing import stream
 from performance.recorders import errors
 from performance.recording.process import buffer
 from performance.recording.rescue import unobserved
-from performance.storage.reading import Scope
-from performance.tests.telling import cells, forget, recorded, tell
+from performance.storage.digest import Digest
+from performance.storage.reading import Scope, top
+from performance.tests.telling import cells, fact, forget, recorded, tell
 
 pytestmark = pytest.mark.django_db
 logger = logging.getLogger("somebody.else")
@@ -140,6 +145,17 @@ def test_of_the_same_error_many_times_one_is_kept_whole_and_all_are_counted():
     assert len(found.samples) == 1
 
 
+@pytest.mark.parametrize("propagate", [False, True])
+def test_what_the_server_says_of_an_answer_on_its_way_is_heard_once(monkeypatch, propagate):
+    server = logging.getLogger(errors.SERVER)
+    monkeypatch.setattr(server, "propagate", propagate)
+    try:
+        fails()
+    except ValueError:
+        server.exception("Error handling request")
+    assert [one.count for one in recorded().values()] == [1]
+
+
 def test_listening_twice_hears_once():
     errors.connect()
     logger.error("once")
@@ -158,6 +174,15 @@ def test_the_card_shows_the_latest_of_each_kind():
     assert [one.key for one in shown.extra["latest"]] == [row["error"] for row in rows]
 
 
+def test_more_kinds_than_are_shown_are_counted():
+    for number in range(30):
+        buffer.record(errors.NAME, f"ValueError x.py:{number}", 1.0)
+    tell("web/1")
+    shown = ErrorsCard().content(Scope())
+    assert len(cells(shown, "errors")) == 25
+    assert fact(shown, "Kinds").value == 30
+
+
 def test_the_page_shows_where_an_error_came_from(admin_client):
     happens()
     tell("web/1")
@@ -170,3 +195,17 @@ def test_no_errors_are_good_news():
     shown = ErrorsCard().content(Scope())
     assert shown.health == Health(Level.GREEN, "none in the last 5 minutes")
     assert "Nothing went wrong" in shown.empty
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_streamed_answer_that_fails_on_its_way_is_an_error_and_a_request(start_web):
+    key = "ZeroDivisionError performance/tests/faulty_site.py:breaking.<locals>.parts"
+    with start_web(DJANGO_SETTINGS_MODULE="performance.tests.faulty_settings") as base:
+        with pytest.raises(requests.exceptions.ChunkedEncodingError):
+            requests.get(f"{base}/breaking", timeout=30)
+        digest = Digest(stream())
+        until(
+            lambda: (digest.run(), Sample.objects.filter(type=errors.NAME, key=key).exists())[1],
+            "the error is told",
+        )
+    assert [line.count for line in top("request", Scope()) if line.key == "GET /breaking"] == [1]

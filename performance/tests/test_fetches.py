@@ -14,7 +14,7 @@ from jobs.models import Domain
 from performance.cards.domains import DomainsCard
 from performance.cards.shapes import Level
 from performance.entry import Name
-from performance.recorders import fetches
+from performance.recorders import fetches, queue
 from performance.recorders.fetches import Fetches
 from performance.recording.buffer import OTHER
 from performance.storage.reading import Scope
@@ -154,6 +154,46 @@ def test_the_card_shows_each_host_with_its_failures_phases_and_limits(work):
     assert (host["failed"], host["dns"], host["first_byte"]) == (50, 1, 9)
     assert (host["concurrency"], host["delay"], host["circuit"]) == (3, 2, "closed")
     assert cells(content(), "errors") == [{"host": "x.example", "code": "timeout", "attempts": 1}]
+
+
+def test_of_attempts_that_come_to_no_fetch_no_more_than_all_fail(work):
+    for _ in range(3):
+        failed(work, error=RobotsDenied(), robots=1.0)
+    fetched(work, first_byte=20.0)
+    work.sample()
+    tell()
+    (host,) = cells(content(), "hosts")
+    assert (host["host"], host["failed"]) == ("x.example", 75)
+
+
+def test_a_host_of_which_nothing_can_be_fetched_is_shown_among_the_others(work):
+    failed(work, "closed.example", error=RobotsDenied(), robots=1.0)
+    fetched(work, first_byte=20.0)
+    work.sample()
+    tell()
+    first, last = cells(content(), "hosts")
+    assert first["host"] == "x.example"
+    assert (last["host"], last["failed"], last["p50"]) == ("closed.example", 100, None)
+
+
+def test_of_all_hosts_together_the_share_is_that_of_all_attempts(work):
+    for number in range(4):
+        claim = new_claim()
+        ended = failure(claim, RobotsDenied(), phases(claim, robots=1.0))
+        if number == 0:
+            ended = succeeded(claim, first_byte=20.0)
+        work.ended(claim, ended)
+        queue.ended(claim, ended)
+    work.sample()
+    tell()
+    assert fact(content(), "Failed").value == 75
+
+
+def test_where_nothing_was_fetched_nothing_is_known_of_fetches(work):
+    failed(work, error=RobotsDenied(), robots=1.0)
+    work.sample()
+    tell()
+    assert fact(content(), "p50").value is None
 
 
 def test_the_page_leads_from_a_host_to_its_limits(admin_client, work):

@@ -119,6 +119,42 @@ def test_what_was_seen_in_different_hours_is_none(see):
     assert review(timezone.now()) == 0
 
 
+def test_what_is_open_stays_open_by_a_single_sighting_an_hour(see, call):
+    see(3, view="GET /jobs")
+    review(timezone.now())
+    pass_time(HOUR * 2)
+    call("GET /jobs", MENDED_AFTER)
+    see(1)
+    end_minute()
+    assert state() == State.SEEMS_MENDED
+    assert review(timezone.now()) == 1
+    assert state() == State.OPEN
+
+
+def test_what_was_resolved_is_not_opened_by_a_single_sighting(see):
+    see(3)
+    review(timezone.now())
+    Finding.objects.update(resolved_at=timezone.now())
+    pass_time(HOUR * 2)
+    see(1)
+    assert review(timezone.now()) == 0
+    assert state() == State.RESOLVED
+
+
+def test_what_is_open_stays_open_however_much_others_cost(see, monkeypatch):
+    monkeypatch.setattr(findings, "MOST", 1)
+    see(3, key="cheap", milliseconds=1.0)
+    review(timezone.now())
+    pass_time(HOUR * 2)
+    see(3, key="dear", milliseconds=1000.0)
+    see(1, key="cheap", milliseconds=1.0)
+    see(3, key="new and cheap", milliseconds=2.0)
+    now = timezone.now()
+    assert review(now) == 2
+    lately = Finding.objects.filter(last_seen_at__gt=now - HOUR)
+    assert {one.key for one in lately} == {"cheap", "dear"}
+
+
 @pytest.mark.parametrize(
     "kind",
     [Kind.SLOW_QUERY, Kind.LEAKED_CONNECTION, Kind.BLOCKING_CALL, Kind.MEMORY_GROWTH],

@@ -28,7 +28,7 @@ from performance.recording.heartbeat import BEAT, Heartbeat, heartbeat
 from performance.recording.process import buffer
 from performance.storage.digest import Digest
 from performance.storage.reading import Scope, series, total
-from performance.tests.telling import forget, tell
+from performance.tests.telling import cells, fact, forget, tell
 
 HERE = "performance/tests/test_lag.py"
 
@@ -219,6 +219,17 @@ def test_the_lag_card_names_who_blocks():
     assert content.health.level == Level.RED
     assert "jobs/a.py:slow" in content.health.reason
     assert content.tables[0].rows[0].cells["place"] == "jobs/a.py:3 slow"
+
+
+@pytest.mark.django_db
+def test_more_blocking_calls_than_are_shown_are_counted():
+    buffer.record("lag", "web", 1.0)
+    for number in range(30):
+        buffer.record("blocking_call", f"x.py:{number}", 400.0)
+    tell("web/1")
+    content = LagCard().content(Scope())
+    assert len(cells(content, "calls")) == 25
+    assert fact(content, "Blocking calls").value == 30
 
 
 @pytest.mark.django_db

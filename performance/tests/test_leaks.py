@@ -168,6 +168,18 @@ def test_what_a_dead_thread_has_not_given_back_goes_back(pool):
     assert ask() == 1
 
 
+def test_what_goes_back_by_force_is_not_taken_from_whoever_has_it_next(pool, kept):
+    with in_thread(ask):
+        (checkout,) = checkouts._held.values()
+    checkouts.force(checkout)
+    take_and_keep(pool, kept)
+    # Another thread has found it to be abandoned at the same time.
+    checkouts.force(checkout)
+    assert idle(pool) == 0
+    assert kept[0].execute("SELECT 7").fetchone() == (7,)
+    pool.putconn(kept.pop())
+
+
 def test_nobody_waits_for_what_a_dead_thread_has(pool):
     with in_thread(ask):
         pass

@@ -212,72 +212,7 @@ def test_a_process_tells_what_it_has(finder):
 
 def test_what_the_kernel_does_not_tell_is_unknown(monkeypatch, tmp_path):
     monkeypatch.setattr(memory, "PROCESS", tmp_path)
-    assert (memory.resident(), memory.details(), memory.files(), memory.allowance()) == (
-        None,
-        {},
-        None,
-        None,
-    )
-
-
-@pytest.mark.parametrize(
-    ("group", "files", "limit"),
-    [
-        ("0::/pod/app", {"pod/app/memory.max": "max", "pod/memory.max": "1000"}, 1000),
-        ("0::/pod/app", {"pod/app/memory.max": "500", "pod/memory.max": "1000"}, 500),
-        (
-            "0::/pod/app",
-            {"pod/app/memory.max": "500", "pod/memory.max": "1000", "pod/memory.current": "9"},
-            1000,
-        ),
-        ("0::/", {"memory.max": "700"}, 700),
-        ("4:cpu,memory:/app", {"memory/app/memory.limit_in_bytes": "900"}, 900),
-        ("4:memory:/app", {"memory/app/memory.limit_in_bytes": str(2**63 - 4096)}, None),
-        ("4:cpu:/app", {"memory.max": "700"}, None),
-    ],
-)
-def test_the_cgroup_that_is_fullest_counts(monkeypatch, tmp_path, group, files, limit):
-    cgroup(monkeypatch, tmp_path, group, files)
-    allowed = memory.allowance()
-    assert (allowed and allowed.limit) == limit
-
-
-@pytest.mark.parametrize(
-    ("group", "files"),
-    [
-        (
-            "0::/app",
-            {
-                "app/memory.max": "1000",
-                "app/memory.current": "900",
-                "app/memory.stat": "anon 500\ninactive_file 300",
-            },
-        ),
-        (
-            "4:memory:/app",
-            {
-                "memory/app/memory.limit_in_bytes": "1000",
-                "memory/app/memory.usage_in_bytes": "900",
-                "memory/app/memory.stat": "inactive_file 7\ntotal_inactive_file 300",
-            },
-        ),
-    ],
-)
-def test_what_a_container_uses_is_all_but_cached_files(monkeypatch, tmp_path, group, files):
-    cgroup(monkeypatch, tmp_path, group, files)
-    assert memory.allowance() == (1000, 600)
-
-
-def cgroup(monkeypatch, tmp_path, group, files):
-    """A process in these cgroups."""
-    (tmp_path / "self").mkdir()
-    (tmp_path / "self/cgroup").write_text(group + "\n")
-    for name, text in files.items():
-        path = tmp_path / "groups" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text + "\n")
-    monkeypatch.setattr(memory, "PROCESS", tmp_path / "self")
-    monkeypatch.setattr(memory, "CGROUPS", tmp_path / "groups")
+    assert (memory.resident(), memory.details(), memory.files()) == (None, {}, None)
 
 
 class Kept:
@@ -318,6 +253,18 @@ def test_the_memory_card_turns_red_before_the_limit():
     assert (row["instance"], row["role"], row["used"]) == ("web/1", "web", 95)
     assert content.tables[1].rows[2].cells["max"] == 60
     assert content.charts[0].lines[0].values[-1] == 240
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("size", "level"), [(800, Level.GREEN), (850, Level.YELLOW), (950, Level.RED)]
+)
+def test_a_process_is_judged_in_its_row_as_in_the_verdict(size, level):
+    buffer.publish("memory", {"rss": 9, "pss": 9, "used": size, "limit": 1000, "slope": None})
+    tell("web/1")
+    content = MemoryCard().content(Scope())
+    assert content.health
+    assert (content.health.level, content.tables[0].rows[0].level) == (level, level)
 
 
 @pytest.mark.django_db

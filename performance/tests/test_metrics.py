@@ -238,6 +238,35 @@ def test_pools_are_told_as_they_are(web, value):
     assert value("redis_connection_wait_seconds_total") == 3
 
 
+def test_a_connection_that_could_not_be_made_is_no_created_one(web, value):
+    states = States(web)
+    # An attempt is counted when it begins, that it failed when it ends.
+    for opened, failed, created in ((6, 0, 6), (7, 0, 7), (7, 1, 7), (8, 1, 7), (9, 1, 8)):
+        pool = POOL | {"opened": opened, "opening_failed": failed}
+        states.take({"pools": {"pools": [pool], "held": []}})
+        assert value("db_connections_created_total", pool="default") == created
+
+
+def test_connections_of_a_pool_that_was_made_anew_are_counted_on(web, value):
+    states = States(web)
+    for opened in (6, 2, 3):
+        pool = POOL | {"opened": opened, "opening_failed": 0}
+        states.take({"pools": {"pools": [pool], "held": []}})
+    assert value("db_connections_created_total", pool="default") == 9
+
+
+def test_a_node_that_leaves_the_cluster_counts_nothing_twice(web, value):
+    states = States(web)
+    first, second = (VALKEY | {"name": f"Valkey redis://10.0.0.{number}:1"} for number in (1, 2))
+    before = None
+    for pools in ([first, second], [first], [first, second]):
+        states.take({"pools": {"pools": pools, "held": []}})
+        waited = value("redis_connection_wait_seconds_total")
+        assert before in (None, waited)
+        before = waited
+    assert before
+
+
 def test_of_the_engines_pools_what_they_have_opened_is_counted(worker, value):
     states = States(worker)
     for opened in (1, 3, 5):

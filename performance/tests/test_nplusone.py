@@ -16,6 +16,7 @@ from jobs.services import create_client
 from performance.analysis.findings import MENDED_AFTER, State, review, states
 from performance.analysis.fingerprint import statement_of
 from performance.analysis.nplusone import hint, verdict
+from performance.cards import nplusone as nplusone_card
 from performance.cards.nplusone import NPlusOneCard
 from performance.cards.shapes import Level
 from performance.models import Aggregate, Finding, Kind
@@ -24,6 +25,7 @@ from performance.recording.rescue import failures
 from performance.recording.stream import Stream
 from performance.storage.digest import Digest
 from performance.storage.reading import Scope
+from performance.tests.telling import fact
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls(__name__)]
 
@@ -214,6 +216,37 @@ def test_what_the_models_do_not_know_has_a_remedy_too(sql, expected):
     assert expected in hint(Kind.N_PLUS_ONE, statement_of(sql), None)
 
 
+KEYS = '"jobs_apikey"."client_id" = %s'
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        (
+            f'SELECT 1 FROM "jobs_apikey" WHERE ("jobs_apikey"."name" = %s AND {KEYS})',
+            'prefetch_related("keys")',
+        ),
+        (
+            'SELECT 1 FROM "auth_permission" WHERE "auth_permission"."content_type_id" = %s'
+            ' AND "auth_permission"."codename" = %s',
+            "codename__in",
+        ),
+        (
+            'SELECT 1 FROM "auth_permission" WHERE "auth_permission"."content_type_id" = %s'
+            ' AND "auth_permission"."id" = %s',
+            "Ask for all of Permission",
+        ),
+        (
+            'SELECT 1 FROM "jobs_job" INNER JOIN "jobs_apikey" T3 ON T3."id" = "key_id"'
+            ' WHERE T3."client_id" = %s',
+            'prefetch_related("keys")',
+        ),
+    ],
+)
+def test_of_several_conditions_the_remedy_is_for_the_one_that_differs_most_likely(sql, expected):
+    assert expected in hint(Kind.N_PLUS_ONE, statement_of(sql), None)
+
+
 def test_without_the_query_before_every_relation_is_guessed():
     statement = statement_of('SELECT 1 FROM "jobs_client" WHERE "jobs_client"."id" = %s LIMIT 21')
     assert 'select_related("client")' in hint(Kind.N_PLUS_ONE, statement, None)
@@ -257,3 +290,16 @@ def made_older(minutes):
     age = timedelta(minutes=minutes)
     Aggregate.objects.update(bucket=F("bucket") - age)
     Finding.objects.update(last_seen_at=F("last_seen_at") - age)
+
+
+def test_more_findings_than_are_shown_are_told_of(monkeypatch):
+    monkeypatch.setattr(nplusone_card, "MOST", 1)
+    now = timezone.now()
+    for number, resolved_at in enumerate((None, None, now)):
+        Finding.objects.create(
+            kind=Kind.N_PLUS_ONE, key=f"{number}", title="x", document={}, sightings=3,
+            wasted=number, first_seen_at=now, last_seen_at=now, resolved_at=resolved_at,
+        )  # fmt: skip
+    content = NPlusOneCard().content(Scope())
+    assert fact(content, "Resolved").value == 1
+    assert fact(content, "Open").hint == "Of the 1 dearest; 2 are unresolved."

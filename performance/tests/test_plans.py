@@ -196,6 +196,80 @@ def test_a_misestimate_is_told(books):
     assert any("ANALYZE" in text for text in said(plan))
 
 
+def run(statement):
+    return explain(Query(statement), run=True)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT * FROM books LIMIT 21",
+        "SELECT * FROM books WHERE title <> 'none' LIMIT 21",
+        "SELECT * FROM books WHERE shelf < 1000 AND title <> 'none' ORDER BY id LIMIT 21",
+        "SELECT 1 WHERE EXISTS (SELECT FROM books WHERE shelf < 3)",
+    ],
+)
+def test_what_is_left_as_soon_as_there_is_enough_is_no_misestimate_and_was_not_read_whole(
+    books, statement
+):
+    assert said(run(statement)) == []
+
+
+def test_a_limit_that_is_not_reached_hides_no_misestimate(books):
+    sql("CREATE TABLE empty AS SELECT * FROM books; ANALYZE empty; DELETE FROM empty")
+    assert any("ANALYZE" in text for text in said(run("SELECT * FROM empty LIMIT 100")))
+
+
+def test_what_is_sorted_before_a_limit_was_read_whole(books):
+    sql("CREATE TABLE few AS SELECT * FROM books; ANALYZE few; DELETE FROM few WHERE id > 50")
+    plan = run("SELECT * FROM few ORDER BY title LIMIT 20")
+    assert [step.is_misestimated for _, step in plan.steps] == [False, False, True]
+
+
+def test_more_rows_than_expected_are_a_misestimate_also_below_a_limit(books):
+    sql("INSERT INTO books SELECT n, 7, 'x' FROM generate_series(20001, 25000) n")
+    plan = run("SELECT * FROM books WHERE shelf = 7 LIMIT 4000")
+    assert plan.steps[-1][1].is_misestimated
+
+
+def test_the_inner_side_of_a_semi_join_is_left_at_its_first_row(books):
+    sql("SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off")
+    sql("CREATE INDEX ON books (shelf); SET LOCAL enable_material = off")
+    sql("UPDATE books SET shelf = 1 WHERE id < 10000; ANALYZE books")
+    plan = run(
+        "SELECT * FROM books a WHERE id < 5"
+        " AND EXISTS (SELECT FROM books b WHERE b.shelf = a.shelf)"
+    )
+    semi = next(step for _, step in plan.steps if step.kind == "Nested Loop (Semi join)")
+    assert semi.steps[1].is_cut
+    assert not any("ANALYZE" in text for text in said(plan))
+
+
+def test_what_was_never_executed_has_no_hint(books):
+    plan = run("SELECT * FROM books a JOIN books b USING (title) WHERE a.id < 0 AND b.shelf = 7")
+    assert any(step.loops == 0 for _, step in plan.steps)
+    assert said(plan) == []
+
+
+def test_all_rounds_of_a_nested_loop_are_the_cost_of_what_goes_round(books):
+    sql("SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off")
+    sql("SET LOCAL enable_memoize = off")
+    plan = explain(Query("SELECT * FROM books a JOIN books b ON a.shelf = b.id"))
+    loop, _, inner = (step for _, step in plan.steps)
+    assert inner.loops == 1
+    assert inner.cost < 10
+    assert plan.share(inner) > 80
+    assert plan.share(loop) < 10
+    assert sum(own(step) for _, step in plan.steps) == pytest.approx(loop.cost)
+
+
+def test_below_a_limit_only_the_share_that_is_read_is_a_cost(books):
+    plan = explain(Query("SELECT * FROM books WHERE shelf < 1900 LIMIT 10"))
+    limit, scan = (step for _, step in plan.steps)
+    assert scan.cost > 100 * limit.cost
+    assert scan.self_cost == pytest.approx(limit.cost)
+
+
 def test_a_sort_on_disk_is_told(books):
     sql("SET LOCAL work_mem = '64kB'")
     plan = explain(Query("SELECT * FROM books ORDER BY title"), run=True)

@@ -13,10 +13,12 @@ from cachelayer.tests.servers import until
 from jobs.engine import pools as engine
 from jobs.engine.database import create_pool
 from performance import observing
-from performance.cards import budget
+from performance.analysis.postgresql import server
+from performance.cards import budget, database
 from performance.cards.budget import BudgetCard
 from performance.cards.pools import PoolsCard, averages, health
 from performance.cards.shapes import Level
+from performance.cards.verdicts import worst
 from performance.entry import Name
 from performance.recorders import pools
 from performance.recorders.pools import PoolSampler, State, database_state, engine_states, waits
@@ -264,9 +266,32 @@ def test_pools_that_could_take_more_than_there_is_are_told(stream):
     assert "DB_MAX_OVERFLOW" in verdict.reason
 
 
-def test_a_budget_that_is_nearly_used_up_is_red():
-    assert budget.judged(usable=100, present=80, possible=90).level == Level.RED
-    assert budget.judged(usable=100, present=10, possible=90).level == Level.GREEN
+@pytest.mark.parametrize(
+    ("present", "level"),
+    [(79, Level.GREEN), (80, Level.YELLOW), (94, Level.YELLOW), (95, Level.RED)],
+)
+def test_every_card_judges_connections_alike(present, level):
+    assert budget.judged(usable=100, present=present, possible=96).level == level
+    complaints = database._complaints(server.database(), server.Budget(100, present, present))
+    assert worst(complaints, "").level == level
+    assert health({"web/1": document(used=present, max=100)}, 0).level == level
+
+
+def test_waits_of_valkeys_pools_are_not_said_to_be_postgresqls(stream):
+    told = Buffer()
+    told.publish("pools", document())
+    told.count(pools.WAIT, "web Valkey main", 4, 100.0)
+    told.count(pools.TIMEOUT, "web Valkey main", 3)
+    told.count(pools.BROKEN, "web Valkey main", 2)
+    told.count(pools.BROKEN, KEY, 1)
+    stream.append(told.take("web/1"))
+    Digest(stream).run()
+    content = PoolsCard().content(Scope())
+    found = {one.label: one.value for one in content.facts}
+    assert found["p95 wait"] is None
+    assert (found["Timeouts"], found["Broken"]) == (0, 1)
+    assert (found["Valkey timeouts"], found["Valkey broken"]) == (3, 2)
+    assert "Wait for a connection" not in [chart.title for chart in content.charts]
 
 
 def test_no_recorder_has_failed_silently():

@@ -90,7 +90,7 @@ def test_terminating_the_blocker_lets_the_blocked_go_on(browser):
     assert ended == []
     (entry,) = LogEntry.objects.all()
     assert (entry.user.username, entry.object_repr) == ("staff", f"session {holder}")
-    assert entry.change_message.startswith(f"Terminated it: {OURS}: BEGIN; LOCK TABLE")
+    assert entry.change_message.startswith(f"Asked to terminate it: {OURS}: BEGIN; LOCK TABLE")
 
 
 def test_cancelling_ends_only_the_statement(browser):
@@ -118,6 +118,26 @@ def test_what_is_not_ours_is_not_ended(browser):
         press(client, pid, "terminate")
         run("SELECT 1")
     assert not LogEntry.objects.exists()
+
+
+@pytest.fixture
+def ordinary():
+    """The console's role may see all sessions, and end none of another role."""
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE ROLE poor")
+        cursor.execute("GRANT pg_monitor, pg_read_all_data, pg_write_all_data TO poor")
+        cursor.execute("SET ROLE poor")
+        yield
+        cursor.execute("RESET ROLE; DROP ROLE poor")
+
+
+def test_a_session_of_another_role_is_not_ended_and_the_try_is_on_record(browser, ordinary):
+    client = browser("view_console", "use_console")
+    with session() as (pid, run):
+        page = client.get(press(client, pid, "terminate").url).content.decode()
+        run("SELECT 1")
+    assert f"Whoever runs session {pid} has to end it" in page
+    assert LogEntry.objects.get().change_message.startswith("Asked to terminate it")
 
 
 def test_a_session_that_began_later_under_the_same_number_is_not_ended(browser):

@@ -9,9 +9,10 @@ from performance.cards.database import DatabaseCard
 from performance.cards.indexes import IndexesCard
 from performance.cards.shapes import Health, Level
 from performance.cards.tables import TablesCard
-from performance.cards.verdicts import worst
+from performance.cards.verdicts import is_cold, worst
 from performance.storage.reading import Scope
 from performance.tests.counters import tell_counters
+from performance.tests.telling import cells, fact
 
 pytestmark = pytest.mark.django_db
 
@@ -121,6 +122,18 @@ def test_a_table_is_told_with_what_it_takes(books):
     assert found.indexes_size == sql("SELECT pg_indexes_size('books')")[0][0]
 
 
+def test_tables_come_by_their_size_with_indexes_not_by_name(books):
+    sql("CREATE TABLE atlases AS SELECT id, title FROM books WHERE id <= 15000")
+    sql("CREATE TABLE zines AS SELECT id, title FROM books WHERE id <= 12000")
+    sql("CREATE INDEX ON zines (title); CREATE INDEX ON zines (id, title)")
+    mine = ("atlases", "books", "zines")
+    assert [one.name for one in tables.tables() if one.name in mine] == [
+        "zines",
+        "books",
+        "atlases",
+    ]
+
+
 def test_a_full_table_is_not_bloated_and_an_emptied_one_is(books):
     sql("ANALYZE books")
     (found,) = (one for one in tables.tables() if one.name == "books")
@@ -140,6 +153,57 @@ def test_dead_rows_are_measured_against_the_tables_own_threshold():
     found = {one.name: one for one in vacuum.vacuum(most=500)}
     assert (found["calm"].threshold, found["calm"].is_automatic) == (50, True)
     assert (found["busy"].threshold, found["busy"].is_automatic) == (7, False)
+
+
+@pytest.fixture
+def ancient(transactional_db):
+    """A quiet table of that name beside more busy ones than are shown."""
+    names = [f"busy_{number}" for number in range(25)]
+    for name in names:
+        sql(f"CREATE TABLE {name} (id int) WITH (autovacuum_enabled = off)")
+        sql(f"INSERT INTO {name} SELECT generate_series(1, 100); DELETE FROM {name}")
+    sql("CREATE TABLE ancient (id int)")
+    tell_counters()
+    # What is said of its age is taken back, before PostgreSQL does anything about it.
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
+    sql(f"DROP TABLE ancient, {', '.join(names)}")
+
+
+def make_older(age):
+    """As if so many transactions had been since the oldest row of `ancient` was written."""
+    sql(
+        "UPDATE pg_class SET relfrozenxid ="
+        f" ((txid_current() - {age} + 4294967296) % 4294967296)::text::xid"
+        " WHERE oid = 'ancient'::regclass"
+    )
+
+
+def test_a_quiet_table_whose_rows_are_too_old_comes_before_busy_ones(ancient):
+    make_older(1_200_000_000)
+    content = TablesCard().content(Scope())
+    assert content.health
+    assert content.health.level == Level.RED
+    assert "ancient has rows so old" in content.health.reason
+    first = content.tables[1].rows[0]
+    assert (first.cells["table"], first.level) == ("ancient", Level.RED)
+
+
+def test_what_is_said_of_all_tables_is_of_more_than_are_shown(ancient):
+    make_older(900_000_000)
+    content = TablesCard().content(Scope())
+    assert "ancient" not in [row["table"] for row in cells(content, "vacuum")]
+    assert fact(content, "Oldest row, in transactions").value == pytest.approx(9e8, rel=0.01)
+    assert fact(content, "Dead rows").value >= 2500
+
+
+@pytest.mark.parametrize(
+    ("hit", "read", "expected"),
+    [(0, 20_000, True), (0, 9_000, False), (0, 0, False), (19_900, 100, False)],
+)
+def test_blocks_of_which_none_is_found_in_memory_are_no_good_sign(hit, read, expected):
+    assert is_cold(hit, read) is expected
 
 
 def test_the_server_tells_of_itself():
@@ -172,8 +236,9 @@ def test_the_worst_is_told_first_with_how_many_more():
 
 @pytest.mark.parametrize("card", [DatabaseCard(), TablesCard(), IndexesCard()])
 def test_a_card_shows_a_fresh_database_as_healthy(card, monkeypatch):
-    # Other tests leave dead rows behind, more than a fresh database has.
+    # Other tests leave dead rows and empty pages behind, more than a fresh database has.
     monkeypatch.setattr(tables_card, "DEAD_FROM", 10**9)
+    sql("TRUNCATE performance_aggregate, performance_sample, performance_value")
     content = card.content(Scope())
     assert content.health
     assert content.health.level == Level.GREEN

@@ -6,13 +6,17 @@ from time import time
 
 import pytest
 
-from cachelayer.layer import cache_layer
+from cachelayer.conf import CacheSettings
+from cachelayer.layer import Layer, cache_layer
 from performance import observing
 from performance.cards.processes import RECENT, ProcessesCard
 from performance.cards.shapes import Level
+from performance.models import Deploy
+from performance.recording.buffer import Buffer
 from performance.recording.observer import Observer
 from performance.recording.process import buffer, governor
 from performance.recording.stream import Stream
+from performance.revision import revision
 from performance.storage.reading import Scope
 from performance.tests.telling import forget, tell
 
@@ -29,6 +33,11 @@ def failed(times, *, first, last):
     return {"failures": {"lag": times}, "failed_at": {"lag": [time() - first, time() - last]}}
 
 
+def dropped(times, *, last):
+    """What a process says whose latest message was dropped so many seconds ago."""
+    return {"dropped": times, "dropped_at": time() - last}
+
+
 @pytest.fixture(autouse=True)
 def _nothing_recorded():
     forget()
@@ -41,7 +50,7 @@ def test_the_card_says_what_to_do_when_nobody_speaks():
 @pytest.mark.parametrize(
     ("state", "says"),
     [
-        ({"dropped": 3}, "3 messages"),
+        ({"dropped": 3, "dropped_at": time()}, "3 messages"),
         ({"cost": 0.2}, "costs 20 %"),
     ],
 )
@@ -56,7 +65,7 @@ def test_watching_that_goes_wrong_is_said_first(state, says):
 
 
 def test_a_recorder_that_fails_is_said_before_all_else_with_since_when():
-    buffer.publish("process", PROCESS | {"dropped": 3} | failed(2, first=3600, last=300))
+    buffer.publish("process", PROCESS | dropped(3, last=0) | failed(2, first=3600, last=300))
     tell("web/1")
     health = ProcessesCard().content(Scope()).health
     assert health
@@ -73,6 +82,31 @@ def test_a_recorder_that_failed_long_ago_is_shown_and_alarms_nobody():
     assert content.health.level == Level.GREEN
     (row,) = content.tables[0].rows
     assert (row.level, row.cells["failures"]) == (Level.GREEN, "lag 2")
+
+
+def test_messages_that_were_dropped_long_ago_hide_nothing():
+    buffer.publish("process", PROCESS | dropped(3, last=RECENT + 1))
+    buffer.publish("memory", {"cpu": 99.0})
+    tell("web/1")
+    content = ProcessesCard().content(Scope())
+    assert content.health
+    assert "99 %" in content.health.reason
+    assert content.tables[0].rows[0].cells["dropped"] == 3
+
+
+def test_a_process_tells_when_it_dropped_a_message_last():
+    def refuse():
+        raise ConnectionError
+
+    remote = Layer(CacheSettings(), client=refuse, async_client=refuse).remote
+    observer = Observer("web/1", Buffer(), Stream(remote, "telling"), [], governor)
+    began = time()
+    observer.tell()
+    sampler = observing.ProcessSampler(observer, "web", 9101)
+    sampler.sample()
+    told = buffer.take("").values["process"]
+    assert told["dropped"] == 1
+    assert began <= told["dropped_at"] <= time()
 
 
 def test_of_several_processes_the_first_and_the_last_failure_are_told():
@@ -105,6 +139,19 @@ def test_a_process_tells_when_its_recorders_failed_first_and_last(monkeypatch):
     failures["lag"] += 1
     again = told()["failed_at"]["lag"]
     assert again[0] == first < again[1]
+
+
+def test_a_revision_is_a_deploy_whenever_it_comes_back():
+    for one in ("1234567", "1234567", "89abcde", "89abcde", "1234567"):
+        observing.mark_deploy(one)
+    marked = Deploy.objects.order_by("seen_at").values_list("revision", flat=True)
+    assert list(marked) == ["1234567", "89abcde", "1234567"]
+
+
+def test_the_revision_is_the_projects_wherever_a_process_was_started(monkeypatch, tmp_path):
+    here = revision.__wrapped__()
+    monkeypatch.chdir(tmp_path)
+    assert revision.__wrapped__() == here
 
 
 def test_a_process_that_uses_all_of_a_core_needs_company():

@@ -1,14 +1,27 @@
 """What recorders say is folded, bounded, and read back as it was; garbage is no message."""
 
+from time import monotonic
 from types import SimpleNamespace
 
 import msgpack
 import pytest
 
+from cachelayer.layer import cache_layer
+from cachelayer.remote import Unavailable
 from performance.entry import LONGEST_KEY, Message, Name, Sample, Subject, Tally
-from performance.recording.buffer import MOST_KEYS, OTHER, Buffer
-from performance.recording.observer import Turn
+from performance.recording import buffer as buffers
+from performance.recording.buffer import (
+    MOST_KEYS,
+    MOST_SAMPLES_TOLD,
+    MOST_SUBJECTS,
+    OTHER,
+    TOLD_AGAIN_AFTER,
+    Buffer,
+)
+from performance.recording.observer import Observer, Turn
+from performance.recording.process import governor
 from performance.recording.rescue import failures, is_unobserved, rescued, unobserved
+from performance.recording.stream import Stream
 from performance.recording.wire import Garbage, packed, unpacked
 
 
@@ -76,6 +89,99 @@ def test_a_subject_is_told_once_a_process(buffer):
     assert told == [[Subject("query", "abc", {"sql": "SELECT 1"})], []]
 
 
+def subjects_of(buffer):
+    return [subject.key for subject in buffer.take("me").subjects]
+
+
+def test_a_subject_is_told_again_after_hours(buffer, monkeypatch):
+    buffer.describe("query", "abc", {})
+    assert "abc" in buffer.described["query"]
+    later = monotonic() + TOLD_AGAIN_AFTER
+    monkeypatch.setattr("performance.recording.buffer.monotonic", lambda: later)
+    assert subjects_of(buffer) == ["abc"]
+    assert "abc" not in buffer.described["query"]
+    buffer.describe("query", "abc", {})
+    assert subjects_of(buffer) == ["abc"]
+
+
+def test_a_subject_is_told_by_a_child_too(buffer):
+    buffer.describe("query", "abc", {})
+    buffer.forget()
+    buffer.describe("query", "abc", {})
+    assert subjects_of(buffer) == ["abc"]
+
+
+def test_a_subject_that_found_no_room_is_told_when_there_is_some(buffer):
+    for number in range(MOST_SUBJECTS):
+        buffer.describe("query", str(number), {})
+    buffer.describe("query", "last", {})
+    assert "last" not in subjects_of(buffer)
+    assert "last" not in buffer.described["query"]
+    buffer.describe("query", "last", {})
+    assert subjects_of(buffer) == ["last"]
+
+
+def test_a_smaller_sample_is_kept_when_the_larger_ones_were_long_ago(buffer, monkeypatch):
+    monkeypatch.setattr(buffers, "BAR_STANDS", 0.0)
+    for value in (5, 4, 3, 1):
+        buffer.sample("request", "/jobs", value, {})
+    assert [sample.value for sample in buffer.take("me").samples] == [5, 4, 3, 1]
+
+
+def test_of_too_many_names_the_first_samples_are_kept_until_they_are_told(buffer):
+    for number in range(MOST_SAMPLES_TOLD + 2):
+        buffer.sample("query", str(number), 1.0, {})
+    assert len(buffer.take("me").samples) == MOST_SAMPLES_TOLD
+    assert buffer.is_evidence("query", "new", 1.0)
+
+
+def test_a_key_that_is_too_long_is_cut_wherever_it_is_said(buffer):
+    long, cut = "x" * (LONGEST_KEY + 9), "x" * LONGEST_KEY
+    for key in (long, cut):
+        buffer.record("query", key, 1.0)
+        buffer.sample("query", key, 1.0, {})
+        buffer.describe("query", key, {})
+    message = buffer.take("me")
+    assert message.tallies[Name("query", cut)].count == 2
+    assert [sample.key for sample in message.samples] == [cut, cut]
+    assert message.subjects == [Subject("query", cut, {})]
+    assert unpacked(packed(message)) == message
+
+
+@pytest.fixture
+def observer(buffer):
+    """One whose stream is there."""
+    remote = cache_layer().remote
+    remote.call(("UNLINK", "test:performance"))
+    yield Observer("me", buffer, Stream(remote, "test"), [], governor)
+    remote.call(("UNLINK", "test:performance"))
+
+
+def test_what_valkey_did_not_take_is_counted_and_described_again(observer):
+    cache_layer().remote.call(("SET", "test:performance", "no stream"))
+    observer.buffer.describe("query", "abc", {})
+    with pytest.raises(Unavailable):
+        observer.stream.append(Message("me"))
+    observer.tell()
+    assert observer.dropped == 1
+    observer.buffer.describe("query", "abc", {})
+    assert observer.buffer.take("me").subjects == [Subject("query", "abc", {})]
+
+
+def test_a_message_that_cannot_be_written_is_counted_as_dropped(observer):
+    endless: dict[str, object] = {}
+    endless["endless"] = endless
+    observer.buffer.publish("pools", endless)
+    with pytest.raises(ValueError, match="recursion"):
+        observer.tell()
+    assert observer.dropped == 1
+
+
+def test_what_is_no_character_costs_no_message(buffer):
+    buffer.record("request", "/jobs\ud800", 1.0)
+    assert unpacked(packed(buffer.take("me"))).tallies.keys() == {Name("request", "/jobs?")}
+
+
 def test_a_message_is_read_back_as_it_was_written(buffer):
     buffer.record("request", "/jobs", 12.5, weight=4)
     buffer.sample("request", "/jobs", 12.5, {"status": 200, "path": "/jobs"})
@@ -107,7 +213,11 @@ def test_what_postgresql_cannot_store_does_not_come_out_of_a_message():
         [1, "me", [["t", "k" * (LONGEST_KEY + 1), 0, 0, 0, {}, False]], [], [], {}],
         [1, "me", [["t", "k", 0, 0, 0, {"place": 1}, False]], [], [], {}],
         [1, "me", [["t", "k", 0, 0, 0, {10_000: 1}, False]], [], [], {}],
+        [1, "me", [["t", "k", 1e308, 0, 0, {}, False]], [], [], {}],
+        [1, "me", [["t", "k", 0, 0, 0, {1: float("nan")}, False]], [], [], {}],
         [1, "me", [], [["t", "k", 0, 0, "text"]], [], {}],
+        [1, "me", [], [["t", "k", 0, 1e12, {}]], [], {}],
+        [1, "me", [], [["t", "k", 0, -1, {}]], [], {}],
         [1, "me", [], [], [], {"pools": {"size": float("nan")}}],
         [1, "me", [], [], [], {"pools": {"raw": b"bytes"}}],
     ],

@@ -9,6 +9,7 @@ from django.conf import settings
 
 from jobs.signals import worker_started
 from performance.apps import watch_worker
+from performance.tests.conftest import WATCHED
 
 LOADED = """
 import os, sys
@@ -36,6 +37,29 @@ def test_a_command_imports_recorders_and_leaves_out_samplers_and_profilers():
         check=True,
     )
     assert answer.stdout.split() == wanted[:1]
+
+
+WITHOUT_THREADS = """
+import threading, django
+django.setup()
+from performance.observing import start
+# No thread can have that much.
+threading.stack_size(1 << 46)
+print(start("web"))
+"""
+
+
+def test_a_process_that_cannot_be_watched_starts_all_the_same():
+    answer = subprocess.run(
+        [sys.executable, "-c", WITHOUT_THREADS],
+        cwd=settings.BASE_DIR,
+        env=os.environ | WATCHED | {"DJANGO_SETTINGS_MODULE": "scraper_site.settings"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert answer.stdout.split() == ["None"]
+    assert "recorder observer failed" in answer.stderr
 
 
 def test_a_worker_that_starts_is_watched_once_however_often_that_is_told(started):

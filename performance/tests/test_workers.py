@@ -160,6 +160,21 @@ def test_a_worker_that_was_told_to_stop_is_missed_by_nobody(sampler):
     assert content().health.level is Level.GREEN
 
 
+def test_of_a_chosen_process_only_its_own_worker_is_shown(sampler):
+    published(sampler, "worker/1")
+    published(sampler, "worker/2")
+    shown = WorkersCard().content(Scope(instance="worker/2"))
+    assert [one["worker"] for one in cells(shown, "workers")] == ["worker/2"]
+    assert fact(shown, "Workers").value == 1
+
+
+def test_a_web_process_is_not_missed_as_a_worker(sampler):
+    published(sampler, "worker/1")
+    shown = WorkersCard().content(Scope(instance="web/1"))
+    assert shown.health is None
+    assert "no worker" in shown.empty
+
+
 def test_a_worker_that_has_stopped_says_so_whoever_asks_it_again(sampler):
     sampler.stopped()
     sampler.sample()
