@@ -185,7 +185,7 @@ def never_fetched(scope: Scope, known: Collection[str]) -> list[Summary]:
     """Hosts of which nothing was fetched, for robots.txt or an address was in the way."""
     lines = largest(f"{NAME}.failed", scope, most=MOST_HOSTS)
     failing = [line.key for line in lines if line.sum and line.key not in known]
-    fetched = sums(NAME, scope, failing)
+    fetched = sums(NAME, scope, failing) if failing else {}
     return [Summary(host) for host in failing if host not in fetched]
 
 
