@@ -64,7 +64,7 @@ def test_what_is_back_after_a_while_begins_anew():
     take_turn(now + 2 * ANALYSE_EVERY)
     assert begun() == {}
     with connection.cursor() as cursor:
-        cursor.execute("UPDATE performance_aggregate SET bucket = bucket - interval '30 min'")
+        cursor.execute("UPDATE performance_aggregate SET bucket = bucket - interval '90 min'")
     later = now + 3 * ANALYSE_EVERY + OVER_AFTER
     take_turn(later)
     pool_is_small()
