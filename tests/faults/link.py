@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 BLOCK = 65_536
 READY_FOR_QUERY = b"Z"
+NOTIFICATION = b"A"
 AT_ONCE = struct.pack("ii", 1, 0)  # SO_LINGER: a reset instead of an orderly end
 WANTS_ENCRYPTION = (80877103, 80877104)  # SSLRequest and GSSENCRequest
 GONE = (OSError, EOFError)
@@ -100,6 +101,8 @@ class Link:
         held = b""
         with suppress(*GONE):
             async for message in messages(self.server_reader, framed=self.proxy.framed):
+                if self.proxy.unheard and _notifies(message, self.proxy.unheard):
+                    continue
                 answer, is_last = held + message, message[:1] == READY_FOR_QUERY
                 if self.trap is not None:
                     held = answer
@@ -169,6 +172,11 @@ class Link:
             self.client_writer.write_eof()
             # The client's side stays open for it to send into the void.
             await asyncio.sleep(1)
+
+
+def _notifies(message: bytes, channel: str) -> bool:
+    """Whether it is a notification on that channel: a pid comes before the name."""
+    return message[:1] == NOTIFICATION and message[9:].startswith(channel.encode() + b"\0")
 
 
 async def messages(reader: asyncio.StreamReader, *, framed: bool) -> AsyncIterator[bytes]:

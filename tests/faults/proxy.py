@@ -26,6 +26,8 @@ class Proxy:
         self.framed = framed
         self.delay = 0.0
         """Seconds by which every answer is late."""
+        self.unheard = ""
+        """The channel whose notifications are lost."""
         self.traps: list[Trap] = []
         self.port = 0
         self._links: set[Link] = set()
@@ -51,7 +53,7 @@ class Proxy:
 
     def flow(self, *, keep: Trap | None = None) -> None:
         """End delays and stalls and release what traps hold; only the trap `keep` is left."""
-        self.delay = 0.0
+        self.delay, self.unheard = 0.0, ""
         self._loop.call_soon_threadsafe(self._release, keep)
 
     def drop(self, trap: Trap) -> None:

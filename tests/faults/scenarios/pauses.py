@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from jobs.engine.statements import FINISHED_CHANNEL
 from tests.faults.processes import until
 from tests.faults.rig import LEASE
 from tests.faults.scenarios.row import Times, row
@@ -24,9 +25,12 @@ GIVEN_UP = "scrapes were cancelled"
 
 
 def another_ends_meanwhile(
-    rig: Rig, sleeper: Process, job: str, *, may_give_up: bool = False
+    rig: Rig, sleeper: Process, job: str, *, hears_of_it: bool = False
 ) -> Times:
-    """Another worker ends the job of one that is paused; this wakes up and changes nothing."""
+    """Another worker ends the job of one that is paused; this wakes up and changes nothing.
+
+    Unless it `hears_of_it` before it has read its page, its outcome comes, and is fenced.
+    """
     paused = time.monotonic()
     rig.fleet.start_worker()
     rig.jobs.wait_for_claim(job, 2)
@@ -38,11 +42,14 @@ def another_ends_meanwhile(
     late = rig.worker_database.trap(COMMIT, "reply")
     sleeper.resume()
     rig.worker_database.flow(keep=late)
-    until(
-        lambda: late.caught.is_set() or (may_give_up and sleeper.has_said(GIVEN_UP)),
-        "the late outcome has come",
-        20,
-    )
+    if hears_of_it:
+        until(
+            lambda: late.caught.is_set() or sleeper.has_said(GIVEN_UP),
+            "the late outcome came or was given up",
+            20,
+        )
+    else:
+        assert late.caught.wait(20), "the late outcome never came"
     rig.worker_database.flow()
     assert rig.jobs.row(job) == before
     return {"claimed again": again}
@@ -50,14 +57,21 @@ def another_ends_meanwhile(
 
 @row(STOPPED, "mid-fetch")
 def paused_in_a_fetch(rig: Rig) -> Times:
-    """The page arrives while the worker is paused, and so does the news that the job has ended.
-
-    Whichever it comes to first, the page or the news: its outcome is fenced, or there is none.
-    """
+    """The page arrives while the worker is paused; the news that the job has ended is lost."""
     sleeper = rig.fleet.worker()
     job = rig.held_page()
     sleeper.pause()
-    return another_ends_meanwhile(rig, sleeper, job, may_give_up=True)
+    rig.worker_database.unheard = FINISHED_CHANNEL
+    return another_ends_meanwhile(rig, sleeper, job)
+
+
+@row(STOPPED, "mid-fetch, and it hears that the job has ended")
+def paused_in_a_fetch_and_told(rig: Rig) -> Times:
+    """Whichever it comes to first, the page or the news: it is fenced, or writes nothing."""
+    sleeper = rig.fleet.worker()
+    job = rig.held_page()
+    sleeper.pause()
+    return another_ends_meanwhile(rig, sleeper, job, hears_of_it=True)
 
 
 @row(STOPPED, "before commit")
