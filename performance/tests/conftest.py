@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from performance.analysis.bottlenecks.evidence import Evidence
 from performance.recording.process import governor
 
 if TYPE_CHECKING:
@@ -43,3 +44,13 @@ def web(start_web: Callable[..., AbstractContextManager[str]]) -> Iterator[str]:
     """The base URL of a watched web server, which is gone after the test."""
     with start_web() as base:
         yield base
+
+
+@pytest.fixture
+def cores(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Gives the machines of every role so many cores."""
+
+    def cores(number: int) -> None:
+        monkeypatch.setattr(Evidence, "cores", lambda *_: number)
+
+    return cores

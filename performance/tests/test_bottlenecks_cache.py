@@ -7,7 +7,7 @@ from cachelayer.conf import CacheSettings
 from cachelayer.layer import Layer, cache_layer
 from cachelayer.remote import Unavailable
 from performance.analysis.bottlenecks.analyser import analyse
-from performance.analysis.bottlenecks.evidence import WINDOWS, Evidence
+from performance.analysis.bottlenecks.evidence import WINDOWS
 from performance.recorders.cache import CacheSampler, remote_answered
 from performance.recorders.pools import PoolSampler, waits
 from performance.recording.process import buffer
@@ -35,14 +35,6 @@ def layer():
     settings = CacheSettings(breaker_failures=1, breaker_reset=60)
     registry = CollectorRegistry()
     return Layer(settings, client=no_server, async_client=no_server, registry=registry)
-
-
-@pytest.fixture
-def cores(monkeypatch):
-    def cores(number):
-        monkeypatch.setattr(Evidence, "cores", lambda *_: number)
-
-    return cores
 
 
 def test_a_slow_valkey_is_named_when_requests_wait_for_it():

@@ -45,14 +45,6 @@ def _empty(monkeypatch):
     forget()
 
 
-@pytest.fixture
-def cores(monkeypatch):
-    def cores(number):
-        monkeypatch.setattr(Evidence, "cores", lambda *_: number)
-
-    return cores
-
-
 def test_nothing_limits_a_service_that_has_time_to_spare():
     healthy()
     assert names() == []
