@@ -32,7 +32,10 @@ logger = logging.getLogger(__name__)
 
 FIRST_DELAY = 0.1
 LONGEST_DELAY = 5.0
-POLL = 5.0
+QUIET = 5.0
+"""Seconds without a message after which the other end is asked whether it is there."""
+ANSWER = 5.0
+"""Seconds it has to answer."""
 LONGEST_FLUSH = 3.0
 
 _all: WeakSet[Messages] = WeakSet()
@@ -137,7 +140,7 @@ class Messages:
             # A message wakes the listener; one that cannot be sent has no listener to wake.
             with suppress(Unavailable):
                 self._layer.remote.call(self.command())
-            self._listener.join(timeout=2 * POLL)
+            self._listener.join(timeout=QUIET + ANSWER)
 
     def flush(self) -> None:
         """Send what is posted and end the sender; gives up after LONGEST_FLUSH seconds."""
@@ -166,7 +169,7 @@ class Messages:
             subscriber.subscribe(self._channel)
             asked = False
             while not self._stopping.is_set():
-                message = subscriber.get_message(timeout=POLL)
+                message = subscriber.get_message(timeout=ANSWER if asked else QUIET)
                 if message is not None:
                     asked = False
                     self._take(message)

@@ -8,6 +8,7 @@ managers; `ValkeyProcess` also starts and stops by hand.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import random
 import shutil
@@ -19,7 +20,7 @@ import tempfile
 import time
 from contextlib import ExitStack, suppress
 from functools import partial
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -33,6 +34,8 @@ from scraper_site.supervisor import LEASH
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+logger = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
 START_DEADLINE = 20.0
@@ -248,8 +251,10 @@ class ServerSet:
             raise
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: object = None, *_: object) -> None:
         for server in reversed(self.servers):
+            if error is not None:
+                logger.error("port %s:\n%s", server.port, server.log)
             server.close()
 
 
@@ -346,7 +351,10 @@ class SentinelSet(ServerSet):
         self.replica = ValkeyProcess(replicaof=f"{HOST} {self.master.port}")
         self.launch([self.replica])
         until(lambda: self._replication()["master_link_status"] == "up", "the replica follows")
-        self.sentinels = [Sentinel(self.master.port, self.down_after_ms) for _ in range(3)]
+        # One after the other: those that notice at once vote for themselves, and try again later.
+        self.sentinels = [
+            Sentinel(self.master.port, self.down_after_ms + wait) for wait in (0, 200, 400)
+        ]
         self.launch([*self.sentinels])
         for sentinel in self.sentinels:
             until(sentinel.ready, "the sentinels know each other and the replica")
@@ -371,16 +379,21 @@ class Sentinel(ValkeyProcess):
             f"dir {self.directory}",
             f"sentinel monitor {SERVICE} {HOST} {self.master_port} 2",
             f"sentinel down-after-milliseconds {SERVICE} {self.down_after_ms}",
-            f"sentinel failover-timeout {SERVICE} 3000",
+            f"sentinel failover-timeout {SERVICE} 2000",
         ]
         path = self.directory / "sentinel.conf"
         path.write_text("\n".join(lines) + "\n")
         return [str(path), "--sentinel"]
 
     def wait_ready(self) -> None:
-        """Wait until it answers, and let it greet the others more often than every two seconds."""
+        """Wait until it answers, and let it be quick.
+
+        It greets the others more often than every two seconds, and a machine that stood still for
+        as long does not keep it from acting for the next thirty ("TILT" in its manual).
+        """
         super().wait_ready()
-        self.ask("SENTINEL", "DEBUG", "PUBLISH-PERIOD", 100, "PING-PERIOD", 100)
+        periods = {"PUBLISH-PERIOD": 100, "PING-PERIOD": 100, "TILT-TRIGGER": 60_000}
+        self.ask("SENTINEL", "DEBUG", *chain.from_iterable(periods.items()))
 
     def ready(self) -> bool:
         """Whether it knows the replica and both other sentinels."""

@@ -257,7 +257,8 @@ def test_a_listener_outlives_its_server(mortal, make_layer):
 
 
 def test_a_server_that_does_not_answer_is_noticed(mortal, make_layer, monkeypatch):
-    monkeypatch.setattr(messages, "POLL", 0.1)
+    monkeypatch.setattr(messages, "QUIET", 0.1)
+    monkeypatch.setattr(messages, "ANSWER", 0.1)
     layer = listening(make_layer(mortal))
     mortal.pause()
     until(lambda: not layer.messages.connected.is_set(), "it knows that it does not hear")
@@ -266,7 +267,7 @@ def test_a_server_that_does_not_answer_is_noticed(mortal, make_layer, monkeypatc
 
 
 def test_a_quiet_connection_is_kept(valkey, make_layer, monkeypatch):
-    monkeypatch.setattr(messages, "POLL", 0.01)
+    monkeypatch.setattr(messages, "QUIET", 0.01)
     layer = listening(make_layer(valkey))
     connections = listeners(valkey)
     asked = pings(valkey)

@@ -68,6 +68,11 @@ class Fleet:
         self.workers = alive[:1]
         return alive[0] if alive else self.start_worker()
 
+    def ensure_web(self) -> None:
+        """A web server serves."""
+        if not self.serving:
+            self.start_web()
+
     def end_workers(self) -> None:
         """Stop every worker as an operator would; all must agree to that."""
         for worker in self.workers:

@@ -11,6 +11,7 @@ import os
 import socket
 import struct
 import threading
+from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 BLOCK = 65_536
 READY_FOR_QUERY = b"Z"
 NOTIFICATION = b"A"
+REMEMBERED = 32
+"""Statements of a connection's last transaction; one that commits each statement begins none."""
 AT_ONCE = struct.pack("ii", 1, 0)  # SO_LINGER: a reset instead of an orderly end
 WANTS_ENCRYPTION = (80877103, 80877104)  # SSLRequest and GSSENCRequest
 GONE = (OSError, EOFError)
@@ -32,8 +35,9 @@ Fault = Literal["reset", "half_close", "truncate", "garbage"]
 
 @dataclass
 class Trap:
-    """Catches the first statement whose SQL contains `sql`.
+    """Catches the first statement whose SQL contains `sql`, run after one that contains `after`.
 
+    `after` is in the same transaction; empty, it is any statement at any time.
     `request`: before PostgreSQL has it. `reply`: PostgreSQL has run it and the client does not
     know. What is caught is held until the proxy flows again, or lost with its connection when
     `lose` is set.
@@ -42,6 +46,7 @@ class Trap:
     sql: bytes
     at: Literal["request", "reply"]
     lose: bool = False
+    after: bytes = b""
     caught: threading.Event = field(default_factory=threading.Event)
     released: asyncio.Event = field(default_factory=asyncio.Event)
     taken: bool = False
@@ -62,6 +67,7 @@ class Link:
         self.client_reader, self.client_writer = client
         self.server_reader, self.server_writer = server
         self.statements: dict[bytes, bytes] = {}
+        self.transaction: deque[bytes] = deque(maxlen=REMEMBERED)
         self.trap: Trap | None = None
         self.fault: Fault | None = None
 
@@ -143,11 +149,17 @@ class Link:
         sql = self._statement(message)
         if sql is None:
             return None
+        if sql.startswith(b"BEGIN"):
+            self.transaction.clear()
+        self.transaction.append(sql)
         for trap in self.proxy.traps:
-            if not trap.taken and trap.sql in sql:
+            if not trap.taken and trap.sql in sql and self._has_run(trap.after):
                 trap.taken = True
                 return trap
         return None
+
+    def _has_run(self, sql: bytes) -> bool:
+        return any(sql in statement for statement in self.transaction)
 
     def _statement(self, message: bytes) -> bytes | None:
         """The SQL that a message runs: a Query's, or what a Bind's statement was parsed from."""

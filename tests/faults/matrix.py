@@ -50,6 +50,7 @@ def run_row(rig: Rig, row: Row) -> Outcome:
         error = f"{type(failure).__name__}: {failure}"
         rig.mend()
         rig.fleet.kill_workers()
+        rig.fleet.ensure_web()
     found = violations_when_idle(rig, LEASE)
     return Outcome(row.name, time.monotonic() - started, times, error, found)
 

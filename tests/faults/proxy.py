@@ -61,9 +61,11 @@ class Proxy:
         trap.lose = True
         self._loop.call_soon_threadsafe(trap.released.set)
 
-    def trap(self, sql: str, at: Literal["request", "reply"], *, lose: bool = False) -> Trap:
+    def trap(
+        self, sql: str, at: Literal["request", "reply"], *, lose: bool = False, after: str = ""
+    ) -> Trap:
         """Set a trap for one statement."""
-        trap = Trap(sql.encode(), at, lose)
+        trap = Trap(sql.encode(), at, lose, after.encode())
         self.traps.append(trap)
         return trap
 

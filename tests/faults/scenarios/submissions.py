@@ -25,7 +25,7 @@ def killed_at(rig: Rig, moment: Literal["request", "reply"]) -> int:
 
     Its client then asks again, with the same key, and there is one job.
     """
-    caught = rig.web_database.trap("COMMIT", moment)
+    caught = rig.web_database.trap("COMMIT", moment, after=SUBMISSION)
     tag = rig.client.tag()
     with ThreadPoolExecutor() as threads:
         answer = threads.submit(rig.client.post, tag, key=tag)
@@ -70,7 +70,7 @@ def lost_on_submit(rig: Rig) -> Times:
 @row("the reply of a COMMIT is lost", "submit with a key")
 def lost_on_submit_with_a_key(rig: Rig) -> Times:
     """Whoever asks again gets the answer of the job that is there."""
-    lost = rig.web_database.trap("COMMIT", "reply", lose=True)
+    lost = rig.web_database.trap("COMMIT", "reply", lose=True, after=SUBMISSION)
     tag = rig.client.tag()
     answer = rig.client.post(tag, key=tag)
     assert lost.caught.is_set()
