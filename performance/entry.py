@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from performance.histogram import Histogram, place_of
+from performance.histogram import Histogram, add, add_values, place_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # Longer keys are cut: a key is an identity, what it stands for is a Subject.
 LONGEST_KEY = 200
@@ -43,13 +46,19 @@ class Tally:
         if weight != 1.0:
             self.is_sampled = True
 
+    def add_all(self, values: Sequence[float]) -> None:
+        """Entries, at least one, each of which stands for itself."""
+        self.count += len(values)
+        self.sum += sum(values)
+        self.max = max(self.max, *values)
+        add_values(self.histogram, values)
+
     def merge(self, other: Tally) -> None:
         """Take in what another has counted."""
         self.count += other.count
         self.sum += other.sum
         self.max = max(self.max, other.max)
-        for place, count in other.histogram.items():
-            self.histogram[place] = self.histogram.get(place, 0) + count
+        add(self.histogram, other.histogram)
         self.is_sampled = self.is_sampled or other.is_sampled
 
 

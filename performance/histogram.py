@@ -7,7 +7,9 @@ sketch with relative-error guarantees", 2019), with a dictionary for what little
 
 from __future__ import annotations
 
-from math import log2
+from bisect import bisect_right
+from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,15 +19,23 @@ if TYPE_CHECKING:
 PLACES_PER_DOUBLING = 8
 LOWEST, HIGHEST = -80, 320
 
+# Where each place but the lowest begins.
+BOUNDS = [2.0 ** (place / PLACES_PER_DOUBLING) for place in range(LOWEST + 1, HIGHEST + 1)]
+
 # Place to how many.
 Histogram = dict[int, float]
 
 
 def place_of(value: float) -> int:
     """Where a value belongs; all below 2⁻¹⁰ share the lowest place, all above 2⁴⁰ the highest."""
-    if value < 0.001:
-        return LOWEST
-    return min(int(log2(value) * PLACES_PER_DOUBLING // 1), HIGHEST)
+    return LOWEST + bisect_right(BOUNDS, value)
+
+
+def add_values(histogram: Histogram, values: Sequence[float]) -> None:
+    """Take in each value once."""
+    for steps, number in Counter(map(partial(bisect_right, BOUNDS), values)).items():
+        place = LOWEST + steps
+        histogram[place] = histogram.get(place, 0) + number
 
 
 def value_of(place: int) -> float:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.urls import Resolver404, resolve
 
-from performance.recording.places import origin, places
+from performance.recording.places import line_of, origin, places
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,7 +80,7 @@ class Checkout:
     key: str
     work: Work | None
     owner: ref[Life]
-    stack: list[tuple[CodeType, int]]
+    stack: list[tuple[CodeType, int]]  # with the instruction that it was at
     wrapper: Callable[[], BaseDatabaseWrapper | None] = lambda: None
     since: float = field(default_factory=monotonic)
     is_told: bool = False
@@ -107,7 +107,8 @@ class Checkout:
 
     def document(self, state: str) -> dict[str, Any]:
         """It as plain data: `held` is seconds, `where` the file and function that took it."""
-        stack = [one for one in places(self.stack) if not one.file.startswith(PLUMBING)]
+        lines = ((code, line_of(code, instruction)) for code, instruction in self.stack)
+        stack = [one for one in places(lines) if not one.file.startswith(PLUMBING)]
         place = origin(stack)
         return {
             "state": state,
@@ -120,10 +121,10 @@ class Checkout:
 
 
 def stack() -> list[tuple[CodeType, int]]:
-    """The code and line of who asked the pool and of who called that, the innermost first."""
+    """The code of who asked the pool and of who called that, the innermost first."""
     frame = sys._getframe(3)
     found: list[tuple[CodeType, int]] = []
     while frame is not None and len(found) < MOST_FRAMES:
-        found.append((frame.f_code, frame.f_lineno))
+        found.append((frame.f_code, frame.f_lasti))
         frame = frame.f_back  # type: ignore[assignment]
     return found

@@ -9,6 +9,7 @@ from collections import Counter, deque
 from time import monotonic, process_time
 from typing import TYPE_CHECKING, Any
 
+from jobs.engine.memory import frozen
 from performance.recorders.garbage import collections
 from performance.recording.cgroups import PROCESS, allowance, text_of
 from performance.recording.process import buffer
@@ -40,7 +41,6 @@ class MemorySampler:
         self._at = monotonic()
         self._details: dict[str, int] = {}
         self._details_at = 0.0
-        self._frozen: int | None = None
         collections.start()
 
     def sample(self) -> None:
@@ -54,9 +54,6 @@ class MemorySampler:
             self._finder.look(now, size, self._slope.per_hour)
 
     def _document(self, now: float, size: int | None) -> dict[str, Any]:
-        if self._frozen is None:
-            # Counting takes milliseconds; only the start of a process freezes anything.
-            self._frozen = gc.get_freeze_count()
         if now - self._details_at >= DETAILS_EVERY or not self._details_at:
             self._details, self._details_at = details(), now
         allowed = allowance()
@@ -68,7 +65,7 @@ class MemorySampler:
             "limit": allowed.limit if allowed else None,
             "used": allowed.used if allowed else None,
             "blocks": sys.getallocatedblocks(),
-            "frozen": self._frozen,
+            "frozen": frozen(),
             "counts": list(gc.get_count()),
             "thresholds": list(gc.get_threshold()),
             "collections": [one["collections"] for one in gc.get_stats()],

@@ -61,8 +61,12 @@ class Repeat:
 
 @dataclass(slots=True)
 class Repeats:
-    """The queries of a request by fingerprint, and the latest of them."""
+    """The queries of a request by fingerprint, and the latest of them.
 
+    Most run once: of these it is only kept what a `Repeat` would be made of.
+    """
+
+    once: dict[str, tuple[Statement, Statement | None, Any, float]] = field(default_factory=dict)
     found: dict[str, Repeat] = field(default_factory=dict)
     latest: Statement | None = None
 
@@ -72,13 +76,15 @@ def note(watch: Watch, statement: Statement, parameters: Any, milliseconds: floa
     repeats = watch.notes.get(NAME)
     if not isinstance(repeats, Repeats):
         watch.notes[NAME] = repeats = Repeats()
-    known = repeats.found.get(statement.fingerprint)
-    if known is not None:
-        known.again(parameters, milliseconds)
+    fingerprint = statement.fingerprint
+    once = repeats.once.get(fingerprint)
+    if once is None:
+        repeats.once[fingerprint] = (statement, repeats.latest, parameters, milliseconds)
     else:
-        repeats.found[statement.fingerprint] = Repeat(
-            statement, repeats.latest, parameters, milliseconds
-        )
+        known = repeats.found.get(fingerprint)
+        if known is None:
+            known = repeats.found[fingerprint] = Repeat(*once)
+        known.again(parameters, milliseconds)
     repeats.latest = statement
 
 

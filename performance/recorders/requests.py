@@ -19,6 +19,7 @@ NAME = "request"
 ALL = "request.all"
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 PARTS = ("pool", "database", "cache", "render", "cpu", "lag")
+TYPES = (*(f"{NAME}.{part}" for part in PARTS), f"{NAME}.queries")
 # Shorter ones are no evidence of anything.
 EVIDENCE_FROM = 20.0
 
@@ -56,17 +57,22 @@ def record_parts(
     request: HttpRequest, response: HttpResponseBase, view: str, milliseconds: float, watch: Watch
 ) -> None:
     """What the time went to; whole, when it is among the slowest of its view."""
-    weight = watch.weight
-    for part in PARTS:
-        buffer.count(f"request.{part}", view, weight, getattr(watch, part) * weight)
-    buffer.count("request.queries", view, weight, watch.queries * weight)
+    sums = (*parts_of(watch), watch.queries)
+    if watch.weight != 1.0:
+        sums = tuple(sum * watch.weight for sum in sums)
+    buffer.count_parts(TYPES, view, watch.weight, sums)
     if milliseconds >= EVIDENCE_FROM and buffer.is_evidence(NAME, view, milliseconds):
         buffer.sample(NAME, view, milliseconds, evidence(request, response, watch))
 
 
+def parts_of(watch: Watch) -> tuple[float, ...]:
+    """Milliseconds of each of `PARTS`."""
+    return watch.pool, watch.database, watch.cache, watch.render, watch.cpu, watch.lag
+
+
 def evidence(request: HttpRequest, response: HttpResponseBase, watch: Watch) -> dict[str, Any]:
     """A request as plain data: the path without its query, which may hold what is private."""
-    parts = {part: round(getattr(watch, part), 2) for part in PARTS}
+    parts = {part: round(took, 2) for part, took in zip(PARTS, parts_of(watch), strict=True)}
     return {
         "path": request.path,
         "status": response.status_code,

@@ -1,15 +1,24 @@
-"""What this process has seen since it last told: numbers folded at once, evidence kept whole."""
+"""What this process has seen since it last told: numbers to be folded, evidence kept whole.
+
+Whoever is watched waits while something is recorded, so that is little more than an append; what
+adds it up does so once a second.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from time import monotonic, time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from performance.entry import LONGEST_KEY, Message, Name, Sample, Subject, Tally
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 # Of one type, in one message: what comes after counts together, so that memory stays bounded.
 MOST_KEYS = 500
+# Entries of one name that wait to be added up.
+MOST_WAITING = 1_000
 OTHER = "(other)"
 # Of one name, in so many seconds: the largest; and of all names together in one message.
 MOST_SAMPLES = 3
@@ -32,6 +41,8 @@ class Buffer:
     def __init__(self) -> None:
         """Empty."""
         self._tallies: dict[Name, Tally] = {}
+        self._waiting: dict[tuple[str, str], list[float]] = {}
+        self._parts: dict[tuple[tuple[str, ...], str], list[float]] = {}
         self._keys: dict[str, int] = {}
         self._samples: list[Sample] = []
         self._bars: dict[Name, list[float]] = {}
@@ -43,16 +54,37 @@ class Buffer:
 
     def record(self, type: str, key: str, value: float, weight: float = 1.0) -> None:
         """An entry that stands for `weight` of its like."""
-        tally = self._tallies.get((type, key))  # type: ignore[call-overload]
-        if tally is None:
-            tally = self._tally(type, key)
-        tally.add(value, weight)
+        waiting = self._waiting.get((type, key))
+        if waiting is None or weight != 1.0:
+            self._tally(type, key).add(value, weight)
+            if waiting is None and (type, key) in self._tallies:
+                self._waiting[type, key] = []
+            return
+        waiting.append(value)
+        if len(waiting) >= MOST_WAITING:
+            self._waiting[type, key] = []
+            self._tally(type, key).add_all(waiting)
 
     def count(self, type: str, key: str, number: float = 1.0, sum: float = 0.0) -> None:
         """So many entries that add up to `sum`, of which nobody wants percentiles."""
-        tally = self._tally(type, key)
+        tally = self._tallies.get((type, key))  # type: ignore[call-overload]
+        if tally is None:
+            tally = self._tally(type, key)
         tally.count += number
         tally.sum += sum
+
+    def count_parts(
+        self, types: tuple[str, ...], key: str, number: float, sums: Sequence[float]
+    ) -> None:
+        """`count` for each of these types, of the same entries: one sum for each."""
+        known = self._parts.get((types, key))
+        if known is None:
+            if len(self._parts) >= MOST_KEYS:
+                key = OTHER
+            known = self._parts.setdefault((types, key), [0.0] * (len(types) + 1))
+        known[-1] += number
+        for place, sum in enumerate(sums):
+            known[place] += sum
 
     def sample(self, type: str, key: str, value: float, document: dict[str, Any]) -> None:
         """Keep an entry as evidence, if it is among the largest of its name lately."""
@@ -94,7 +126,7 @@ class Buffer:
 
     def take(self, instance: str) -> Message:
         """Everything so far, as a message; the buffer is empty then."""
-        tallies, self._tallies, self._keys = self._tallies, {}, {}
+        tallies = self._take_tallies()
         samples, self._samples = self._samples, []
         subjects, self._subjects = self._subjects, {}
         if monotonic() >= self._described_until:
@@ -113,6 +145,18 @@ class Buffer:
         """As in a process that has told nothing yet."""
         self.take("")
         self.described.clear()
+
+    def _take_tallies(self) -> dict[Name, Tally]:
+        parts, self._parts = self._parts, {}
+        for (types, key), (*sums, number) in parts.items():
+            for type, sum in zip(types, sums, strict=True):
+                self.count(type, key, number, sum)
+        waiting, self._waiting = self._waiting, {}
+        tallies, self._tallies, self._keys = self._tallies, {}, {}
+        for name, values in waiting.items():
+            if values:
+                tallies.setdefault(Name(*name), Tally()).add_all(values)
+        return tallies
 
     def _tally(self, type: str, key: str) -> Tally:
         name = Name(type, key[:LONGEST_KEY])

@@ -66,12 +66,14 @@ class Switches:
         return len(self._charges)
 
     def _switched(self, event: str, pair: tuple[greenlet.greenlet, greenlet.greenlet]) -> None:
-        origin, target = pair
-        charge = self._charges.get(origin)
-        if charge is not None:
-            self._ran(charge, perf_counter())
-        if target in self._charges:
-            self._since = perf_counter()
+        charges = self._charges
+        if charges:
+            origin, target = pair
+            charge = charges.get(origin)
+            if charge is not None:
+                self._ran(charge, perf_counter())
+            if target in charges:
+                self._since = perf_counter()
         if self._next is not None:
             self._next(event, pair)
 

@@ -47,6 +47,12 @@ def place(filename: str, line: int, function: str = "") -> Place:
     return Place(filename, line, function, is_ours=False)
 
 
+def line_of(code: CodeType, instruction: int) -> int:
+    """The line that an instruction (`f_lasti`) is of; to ask a frame for it costs more."""
+    lines = (line for start, end, line in code.co_lines() if start <= instruction < end)
+    return next(lines, None) or code.co_firstlineno
+
+
 def lines_of(frame: FrameType | None) -> list[tuple[CodeType, int]]:
     """Where a frame and its callers are, the innermost first: cheap, and keeps no frame alive."""
     found: list[tuple[CodeType, int]] = []

@@ -14,6 +14,7 @@ from performance.recording.buffer import (
     MOST_KEYS,
     MOST_SAMPLES_TOLD,
     MOST_SUBJECTS,
+    MOST_WAITING,
     OTHER,
     TOLD_AGAIN_AFTER,
     Buffer,
@@ -35,6 +36,44 @@ def test_entries_of_one_name_become_one_tally(buffer):
         buffer.record("request", "/jobs", value)
     tally = buffer.take("me").tallies[Name("request", "/jobs")]
     assert (tally.count, tally.sum, tally.max) == (2, 4, 3)
+
+
+def test_entries_come_to_the_same_however_many_were_added_up_at_once(buffer):
+    numbers = [0.0, *(1.03**exponent for exponent in range(2 * MOST_WAITING + 7))]
+    expected = Tally()
+    for number in numbers:
+        buffer.record("request", "/jobs", number)
+        expected.add(number)
+    tally = buffer.take("me").tallies[Name("request", "/jobs")]
+    assert tally.sum == pytest.approx(expected.sum)
+    assert (tally.count, tally.max, tally.histogram, tally.is_sampled) == (
+        expected.count, expected.max, expected.histogram, False
+    )  # fmt: skip
+
+
+def test_an_entry_that_stands_for_others_counts_beside_those_that_do_not(buffer):
+    for weight in (1.0, 1.0, 4.0, 1.0):
+        buffer.record("request", "/jobs", 2.0, weight)
+    tally = buffer.take("me").tallies[Name("request", "/jobs")]
+    assert (tally.count, tally.sum, tally.is_sampled) == (7, 14, True)
+
+
+def test_parts_are_counted_each_by_its_type(buffer):
+    buffer.count_parts(("wait", "work"), "/jobs", 1, (3.0, 4.0))
+    buffer.count_parts(("wait", "work"), "/jobs", 2, (1.0, 0.0))
+    assert buffer.take("me").tallies == {
+        Name("wait", "/jobs"): Tally(count=3, sum=4),
+        Name("work", "/jobs"): Tally(count=3, sum=4),
+    }
+    assert not buffer.take("me").tallies
+
+
+def test_parts_of_too_many_keys_count_together(buffer):
+    for number in range(MOST_KEYS + 3):
+        buffer.count_parts(("wait",), str(number), 1, (1.0,))
+    tallies = buffer.take("me").tallies
+    assert len(tallies) == MOST_KEYS + 1
+    assert tallies[Name("wait", OTHER)].count == 3
 
 
 def test_what_was_taken_is_not_told_again(buffer):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 
+from jobs.engine.memory import frozen
 from performance.analysis.checks.check import WEB, WORKER, check
 from performance.analysis.postgresql.rows import row
 
@@ -35,8 +35,8 @@ def application_is_preloaded() -> str:
 @check("Python", "Start through gunicorn_conf or runworker, which freeze what was imported.")
 def collector_is_not_tuned() -> str:
     """A full collection of all that was imported stops the process for 40 to 130 ms."""
-    frozen = gc.get_freeze_count()
-    return "" if frozen >= FROZEN_AT_LEAST else f"only {frozen} objects are frozen"
+    number = frozen()
+    return "" if number >= FROZEN_AT_LEAST else f"only {number} objects are frozen"
 
 
 @check("asyncio", "Start workers with `manage.py runworker`, which uses uvloop.", roles=WORKER)
