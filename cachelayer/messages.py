@@ -20,6 +20,7 @@ import msgpack
 from redis.exceptions import ConnectionError as LostConnection
 from redis.exceptions import RedisError
 
+from cachelayer.pools.lending import kept
 from cachelayer.remote import EVERYWHERE, Unavailable
 
 if TYPE_CHECKING:
@@ -166,7 +167,8 @@ class Messages:
 
     def _hear(self) -> None:
         with self._layer.remote.subscriber() as subscriber:
-            subscriber.subscribe(self._channel)
+            with kept("it listens for as long as the process lives"):
+                subscriber.subscribe(self._channel)
             asked = False
             while not self._stopping.is_set():
                 message = subscriber.get_message(timeout=ANSWER if asked else QUIET)

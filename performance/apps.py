@@ -23,11 +23,11 @@ class PerformanceConfig(AppConfig):
         Whoever samples and tells is imported by processes that are watched: a command does without.
         """
         from performance.conf import performance_settings
-        from performance.recorders import duties, errors, leaks, queries, requests
+        from performance.recorders import duties, errors, leaks, lent, queries, requests
 
         checks.register(alert_rules)
         if performance_settings().enabled:
-            for recorder in (duties, errors, leaks, queries, requests):
+            for recorder in (duties, errors, leaks, lent, queries, requests):
                 recorder.connect()
             worker_starting.connect(watch_worker, dispatch_uid="performance.apps")
 

@@ -7,6 +7,7 @@ its reply is there, and only a pipeline shares one. So these pools are bounded a
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -22,8 +23,10 @@ from redis.asyncio.sentinel import (
 )
 from redis.backoff import NoBackoff
 
+from cachelayer.pools.lending import coroutines
 from cachelayer.pools.options import arguments, exhausted, retry, sentinel_arguments
 from cachelayer.pools.state import Counters, forget, watch
+from cachelayer.pools.takers import may_forget
 
 if TYPE_CHECKING:
     from cachelayer.pools.addresses import Address, Kind
@@ -121,10 +124,13 @@ class AsyncBoundedPool(ConnectionPool):
         except BaseException:
             await self.release(connection)
             raise
+        if coroutines.is_watched and may_forget(sys._getframe(1)):
+            coroutines.took(self, connection)
         return connection
 
     async def release(self, connection: Any) -> None:
         """Take a connection back."""
+        coroutines.gave_back(connection)
         try:
             await super().release(connection)
         finally:

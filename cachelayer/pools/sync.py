@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections import deque
 from functools import cache, partial
+from inspect import unwrap
 from queue import Full
 from typing import TYPE_CHECKING, Any
 
@@ -25,12 +27,17 @@ from redis.sentinel import (
     SentinelManagedSSLConnection,
 )
 
+from cachelayer.pools.lending import threads
 from cachelayer.pools.options import arguments, exhausted, retry, sentinel_arguments
 from cachelayer.pools.state import Counters, watch
+from cachelayer.pools.takers import may_forget
 
 if TYPE_CHECKING:
     from cachelayer.pools.addresses import Address, Kind
     from cachelayer.pools.state import PoolState
+
+# Without the warning about arguments that are not to be given: none are.
+take_connection = unwrap(BlockingConnectionPool.get_connection)
 
 
 class Turn:
@@ -143,6 +150,18 @@ class BoundedPool(BlockingConnectionPool):
             **arguments,
         )
 
+    def get_connection(self, *_: Any, **__: Any) -> Any:
+        """A connection; raises MaxConnectionsError when none comes free in time."""
+        connection = take_connection(self)
+        if threads.is_watched and may_forget(sys._getframe(1)):
+            threads.took(self, connection)
+        return connection
+
+    def release(self, connection: Any) -> None:
+        """Take a connection back."""
+        threads.gave_back(connection)
+        super().release(connection)  # type: ignore[no-untyped-call]
+
     def reset(self) -> None:
         """Start again, empty; redis-py asks for this after a fork."""
         self.counters.reset()
@@ -196,7 +215,7 @@ class SentinelPool(SentinelConnectionPool, BoundedPool):
         """Take a connection back; one to a former master is closed."""
         if (connection.host, connection.port) != self.master_address:
             connection.mark_for_reconnect()
-        super().release(connection)  # type: ignore[no-untyped-call]
+        super().release(connection)
 
 
 def connect(address: Address, options: dict[str, Any], sentinel_options: dict[str, Any]) -> Redis:

@@ -12,6 +12,7 @@ import asyncpg
 from django.conf import settings
 from django.db import connection
 
+from jobs.engine.lending import WatchedPool
 from jobs.engine.pools import opened, pools
 
 if TYPE_CHECKING:
@@ -67,8 +68,8 @@ async def create_pool(
 
     while True:
         try:
-            pools[name] = await asyncpg.create_pool(
-                min_size=min_size, max_size=max_size, init=count, **connect_arguments()
+            pools[name] = await WatchedPool(
+                name=name, min_size=min_size, max_size=max_size, init=count, **connect_arguments()
             )
             return pools[name]
         except REFUSALS as error:

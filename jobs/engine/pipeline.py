@@ -61,7 +61,7 @@ class Pipeline:
         which is no reason to scrape again.
         """
         self.live[claim.engine_id] = claim
-        task = asyncio.create_task(self._run(claim))
+        task = asyncio.create_task(self._run(claim), name=f"job {claim.job_id}")
         self._tasks[claim.engine_id] = task
         task.add_done_callback(lambda _task: self._tasks.pop(claim.engine_id))
         await asyncio.shield(task)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from cachelayer.pools.lending import Lending
+
 if TYPE_CHECKING:
     import asyncpg
 
@@ -12,3 +14,5 @@ if TYPE_CHECKING:
 pools: dict[str, asyncpg.Pool] = {}
 # How many connections the pools of each name have opened so far.
 opened: Counter[str] = Counter()
+# What they lend by hand.
+lending = Lending()

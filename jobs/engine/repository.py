@@ -15,11 +15,11 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from pgqueuer import models as engine_models
-from pgqueuer.adapters.drivers.asyncpg import AsyncpgPoolDriver
 from pgqueuer.adapters.persistence.queries import Queries
 from pgqueuer.domain.types import JobId, QueueEntrypoint
 
 from jobs.engine import statements
+from jobs.engine.lending import Driver
 
 if TYPE_CHECKING:
     import uuid
@@ -96,7 +96,7 @@ class ClaimingQueries(Queries):
         pulse: Pulse,
     ) -> None:
         """`worker` is written on the jobs that this process claims; `live` are those it runs."""
-        super().__init__(AsyncpgPoolDriver(pool))
+        super().__init__(Driver(pool))
         self._pool = pool
         self._worker = worker
         self._announcer = announcer

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 HELD = (
     Column("state", "State"),
     Column("held", "Held", "seconds"),
-    Column("view", "View", "code"),
+    Column("view", "View or task", "code"),
     Column("where", "Taken by", "code"),
     Column("pool", "Pool", "code"),
     Column("instance", "Process", "code"),
@@ -25,7 +25,7 @@ PLACES = (
     Column("where", "Taken by", "code"),
     Column("count", "Leaks", "number"),
     Column("longest", "Held for at most", "ms"),
-    Column("view", "View", "code"),
+    Column("view", "View or task", "code"),
     Column("pool", "Pool", "code"),
     Column("stack", "Stack", "code"),
 )
@@ -51,8 +51,9 @@ class LeaksCard:
                 Fact("Given back by force", forced),
             ],
             tables=[] if scope.is_brief else [held(told), places(scope)],
-            note="A connection that nobody can be using any more is given back by force. What is"
-            " left is in the hands of code that still runs: a restart of the process frees it.",
+            note="A connection that nobody can be using any more is given back by force, but for"
+            " asyncpg's: of these it is never certain. What is left stays out of its pool until"
+            " the code that has it gives it back, or the process is restarted.",
         )
 
 

@@ -118,6 +118,8 @@ VALKEY = (
     counter("redis_connection_waits_total", "Callers that had to wait for a connection."),
     counter("redis_connection_wait_seconds_total", "Time that they waited."),
     counter("redis_connection_timeouts_total", "Callers that were given no connection."),
+    counter("redis_connections_leaked_total", "Connections found that were not given back."),
+    gauge("redis_connections_lost", "Connections that are leaked now."),
     counter("redis_reconnects_total", "Connections that had to be made anew."),
     histogram("redis_call_duration_seconds", "Time of the cache's calls of Valkey."),
 )

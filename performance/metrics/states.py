@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
+
+from performance.metrics.tallies import server
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -38,8 +41,11 @@ class States:
             if not pool["name"].startswith(VALKEY):
                 self._database(pool, pool["name"].rpartition(" ")[2])
         self._valkey([pool for pool in pools if pool["name"].startswith(VALKEY)])
-        lost = sum(1 for held in document["held"] if held["state"] == "leaked")
-        self._instruments.set("db_connections_lost", lost)
+        leaked = Counter(
+            server(held["pool"]) for held in document["held"] if held["state"] == "leaked"
+        )
+        self._instruments.set("db_connections_lost", leaked["db"])
+        self._instruments.set("redis_connections_lost", leaked["redis"])
 
     def _database(self, pool: dict[str, Any], name: str) -> None:
         gauge, reach = self._instruments.set, self._instruments.reach

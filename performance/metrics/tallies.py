@@ -36,6 +36,11 @@ def last_word(key: str) -> tuple[str, ...]:
     return (key.rpartition(" ")[2],)
 
 
+def server(pool: str) -> str:
+    """What the metrics of a pool begin with, by how it is recorded: `web PostgreSQL default`."""
+    return "redis" if " Valkey " in f" {pool}" else "db"
+
+
 # By the type of entries: the metric, and its labels by their keys.
 DURATIONS: dict[str, tuple[str, Labels]] = {
     "query.all": ("db_query_duration_seconds", nothing),
@@ -47,7 +52,6 @@ DURATIONS: dict[str, tuple[str, Labels]] = {
     "fetch": ("fetch_duration_seconds", nothing),
 }
 COUNTS: dict[str, tuple[str, Labels]] = {
-    "leaked_connection": ("db_connections_leaked_total", nothing),
     "blocking_call": ("blocking_calls_total", nothing),
     "error": ("errors_total", nothing),
     "bottleneck": ("bottlenecks_detected_total", key),
@@ -96,6 +100,8 @@ class Translator:
                 self._requests(key, tally, tallies)
             elif type == "pool.wait":
                 self._wait(key, tally)
+            elif type == "pool.leaked":
+                self._instruments.add(f"{server(key)}_connections_leaked_total", tally.count)
             if type in DURATIONS:
                 name, labels = DURATIONS[type]
                 if name in instruments:

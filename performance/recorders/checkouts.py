@@ -4,30 +4,35 @@ from __future__ import annotations
 
 import sys
 import threading
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from itertools import takewhile
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
+from weakref import ref
 
 from django.urls import Resolver404, resolve
+from psycopg import Error
 
-from performance.recording.places import line_of, origin, places
+from performance.recording.places import RUNS_A_LOOP, line_of, origin, places
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import CodeType
-    from weakref import ref
 
     from django.db.backends.base.base import BaseDatabaseWrapper
-    from psycopg import Connection
-    from psycopg_pool import ConnectionPool
 
 # The attribute of the checkout, and the argument of `getrefcount`.
 NOBODY = 2
 # Deep enough for a view's line in most cases; each frame costs more than 0.1 µs.
 MOST_FRAMES = 25
 # Takes connections for everybody.
-PLUMBING = ("scraper_site/postgresql/", "django/db/backends/", "django/utils/asyncio.py")
+PLUMBING = (
+    *("scraper_site/postgresql/", "django/db/backends/", "django/utils/asyncio.py"),
+    *("cachelayer/pools/", "redis/", "django_redis/"),
+    *("jobs/engine/lending.py", "asyncpg/", "performance/recorders/"),
+)
 
 
 @dataclass(slots=True, eq=False)
@@ -71,19 +76,26 @@ current: ContextVar[Work | None] = ContextVar("work", default=None)
 class Checkout:
     """A connection that is out of its pool; `key` is the pool's name, as it is recorded.
 
-    `owner` lives as long as the thread or greenlet that took it. `wrapper` gives the connection of
-    Django's that it was taken for, None when it was taken straight out of the pool.
+    `owner` lives as long as the thread or greenlet that took it. `KNOWN` is how often its pool
+    refers to a connection that it has lent, `SLOW` what whoever runs on and holds it is called.
     """
 
-    connection: Connection[Any]
-    pool: ConnectionPool[Any]
+    KNOWN: ClassVar[int] = 0
+    SLOW: ClassVar[str] = "held by a slow request"
+
+    connection: Any
+    pool: Any
     key: str
-    work: Work | None
-    owner: ref[Life]
     stack: list[tuple[CodeType, int]]  # with the instruction that it was at
-    wrapper: Callable[[], BaseDatabaseWrapper | None] = lambda: None
+    work: Work | None = field(default_factory=current.get)
+    owner: ref[Life] = field(default_factory=lambda: ref(lives.life))
     since: float = field(default_factory=monotonic)
     is_told: bool = False
+
+    @property
+    def taker(self) -> str:
+        """What was at work when it was taken."""
+        return self.work.view if self.work else "(no request)"
 
     @property
     def is_running(self) -> bool:
@@ -91,33 +103,72 @@ class Checkout:
         is_alive = self.owner() is not None
         return is_alive and self.work is not None and not self.work.is_over
 
-    def is_abandoned(self) -> bool:
-        """Whether nobody can be using it, nor will.
+    @property
+    def is_lost(self) -> bool:
+        """Whether nobody has it: nothing refers to it but its pool and this."""
+        return sys.getrefcount(self.connection) <= NOBODY + self.KNOWN
 
-        Nobody has what nothing refers to. Django lends a connection to the greenlet that took it
-        only, so that is free when the greenlet is dead. What was taken straight out of the pool
-        may be in anybody's hands.
+    @property
+    def is_gone(self) -> bool:
+        """Whether its pool has it no more, so that it cannot be given back."""
+        return False
+
+    def is_abandoned(self) -> bool:
+        """Whether nobody can be using it, nor will, so that it may go back by force."""
+        return self.is_lost
+
+    def put_back(self) -> None:
+        """Give it back as whoever took it should have, in a state for others to use."""
+        raise NotImplementedError
+
+    def document(self, state: str) -> dict[str, Any]:
+        """It as plain data: `held` is seconds, `where` the file and function that took it."""
+        lines = ((code, line_of(code, instruction)) for code, instruction in self.stack)
+        above = takewhile(lambda one: not one.file.endswith(RUNS_A_LOOP), places(lines))
+        stack = [one for one in above if not one.file.startswith(PLUMBING)]
+        place = origin(stack)
+        return {
+            "state": state,
+            "pool": self.key,
+            "view": self.taker,
+            "held": round(monotonic() - self.since, 1),
+            "where": place.key if place else "(unknown)",
+            "stack": list(map(str, stack)),
+        }
+
+
+@dataclass(slots=True, eq=False)
+class DjangoCheckout(Checkout):
+    """Of a pool of Django's.
+
+    `wrapper` gives the connection of Django's that it was taken for, None when it was taken
+    straight out of the pool.
+    """
+
+    wrapper: Callable[[], BaseDatabaseWrapper | None] = lambda: None
+
+    def is_abandoned(self) -> bool:
+        """Also when it is lent to a greenlet that is dead.
+
+        Django lends a connection to the greenlet that took it only, unless threads share it. What
+        was taken straight out of the pool may be in anybody's hands.
         """
-        if sys.getrefcount(self.connection) <= NOBODY:
+        if self.is_lost:
             return True
         wrapper = self.wrapper()
         if wrapper is None or wrapper.allow_thread_sharing:
             return False
         return self.owner() is None
 
-    def document(self, state: str) -> dict[str, Any]:
-        """It as plain data: `held` is seconds, `where` the file and function that took it."""
-        lines = ((code, line_of(code, instruction)) for code, instruction in self.stack)
-        stack = [one for one in places(lines) if not one.file.startswith(PLUMBING)]
-        place = origin(stack)
-        return {
-            "state": state,
-            "pool": self.key,
-            "view": self.work.view if self.work else "(no request)",
-            "held": round(monotonic() - self.since, 1),
-            "where": place.key if place else "(unknown)",
-            "stack": list(map(str, stack)),
-        }
+    def put_back(self) -> None:
+        """Give it back, rolled back."""
+        wrapper = self.wrapper()
+        if wrapper is not None:
+            wrapper.connection = None
+        with suppress(Error):
+            self.connection.rollback()
+            self.connection.autocommit = True
+        self.pool.putconn(self.connection)
 
 
 def stack() -> list[tuple[CodeType, int]]:

@@ -1,23 +1,22 @@
-"""Connections of Django's pools that nobody gives back.
+"""Connections that nobody gives back: of Django's pools, and of those that `lent.py` watches.
 
-A request that runs may hold one for as long as it likes. What it has not given back when it ends is
-lost to everybody else: it is found, told with the stack that took it, and given back by force where
-nobody can be using it any more (`Checkout.is_abandoned`).
+A request that runs may hold one for as long as it likes, and so may a task. What it has not given
+back when it ends is lost to everybody else: it is found, told with the stack that took it, and
+given back by force where nobody can be using it any more (`Checkout.is_abandoned`).
 """
 
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
+import os
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from django.core.signals import request_finished, request_started
 from django.db import connections
-from psycopg import Error
 
-from performance.recorders.checkouts import Checkout, Work, current, lives, stack
+from performance.recorders.checkouts import DjangoCheckout, Work, current, stack
 from performance.recording.process import buffer, governor
 from performance.recording.rescue import is_unobserved, rescued
 
@@ -26,10 +25,13 @@ if TYPE_CHECKING:
     from psycopg import Connection
     from psycopg_pool import ConnectionPool
 
+    from performance.recorders.checkouts import Checkout
+
 logger = logging.getLogger(__name__)
 
 NAME = "leaked_connection"
-FORCED = "pool.forced"
+# By pool: those that were not given back, and those that were by force.
+LEAKED, FORCED = "pool.leaked", "pool.forced"
 
 
 class Checkouts:
@@ -40,27 +42,29 @@ class Checkouts:
         self._held: dict[int, Checkout] = {}
 
     def take(self, pool: ConnectionPool[Any], connection: Connection[Any], key: str) -> None:
-        """It was taken out of the pool by whoever runs now."""
+        """It was taken out of Django's pool by whoever runs now."""
         if is_unobserved():
             return
         with rescued(NAME):
             began = perf_counter()
-            work, owner = current.get(), ref(lives.life)
-            checkout = Checkout(connection, pool, key, work, owner, stack())
-            self._held[id(connection)] = checkout
-            if work is not None:
-                work.held[id(connection)] = checkout
+            self.add(DjangoCheckout(connection, pool, key, stack()))
             governor.spent += perf_counter() - began
+
+    def add(self, checkout: Checkout) -> None:
+        """It is out of its pool from now on."""
+        self._held[id(checkout.connection)] = checkout
+        if checkout.work is not None:
+            checkout.work.held[id(checkout.connection)] = checkout
 
     def belongs(self, connection: Connection[Any], wrapper: BaseDatabaseWrapper) -> None:
         """It was taken for a connection of Django's."""
         checkout = self._held.get(id(connection))
-        if checkout is not None:
+        if isinstance(checkout, DjangoCheckout):
             checkout.wrapper = ref(wrapper)
             if checkout.work is not None:
                 checkout.work.wrappers.add(wrapper)
 
-    def give_back(self, connection: Connection[Any]) -> None:
+    def give_back(self, connection: object) -> None:
         """It goes back; told before it does, for the next may have it at once."""
         checkout = self._held.pop(id(connection), None)
         if checkout is not None and checkout.work is not None:
@@ -88,31 +92,37 @@ class Checkouts:
                     self.force(checkout)
 
     def look(self, leak_after: float) -> list[dict[str, Any]]:
-        """Find leaks; returns those that stay, and what slow requests hold, the oldest first."""
+        """Find leaks; returns those that stay, and what others hold for long, the oldest first."""
         self.reclaim()
         found = []
         for checkout in list(self._held.values()):
             if monotonic() - checkout.since < leak_after:
                 continue
-            if not checkout.is_running:
+            if checkout.is_running and not checkout.is_lost:
+                found.append(checkout.document(checkout.SLOW))
+            else:
                 tell(checkout)
-            found.append(
-                checkout.document("held by a slow request" if checkout.is_running else "leaked")
-            )
+                found.append(checkout.document("leaked"))
         return found
 
     def reclaim(self) -> None:
-        """Give back by force all that nobody can be using."""
+        """Give back by force all that nobody can be using, and forget what is gone."""
         for checkout in list(self._held.values()):
-            if checkout.is_abandoned():
-                with rescued(NAME):
+            with rescued(NAME):
+                if checkout.is_gone:
+                    self.give_back(checkout.connection)
+                elif checkout.is_abandoned():
                     self.force(checkout)
+
+    def forget(self) -> None:
+        """Start again: a child has no connection of its parent's."""
+        self._held.clear()
 
     def __len__(self) -> int:
         return len(self._held)
 
     def force(self, checkout: Checkout) -> None:
-        """Give back what nobody uses, rolled back; its leak is told.
+        """Give back what nobody uses; its leak is told.
 
         Not what somebody else has given back meanwhile, or is at: it may be lent again by then.
         """
@@ -121,13 +131,7 @@ class Checkouts:
         self.give_back(checkout.connection)
         tell(checkout)
         buffer.count(FORCED, checkout.key)
-        wrapper = checkout.wrapper()
-        if wrapper is not None:
-            wrapper.connection = None
-        with suppress(Error):
-            checkout.connection.rollback()
-            checkout.connection.autocommit = True
-        checkout.pool.putconn(checkout.connection)
+        checkout.put_back()
 
 
 def leave(wrapper: BaseDatabaseWrapper, work: Work) -> None:
@@ -150,6 +154,7 @@ def tell(checkout: Checkout) -> None:
     document = checkout.document("leaked")
     key, held = document["where"], document["held"]
     buffer.record(NAME, key, held * 1000)
+    buffer.count(LEAKED, checkout.key)
     buffer.describe(NAME, key, document)
     buffer.sample(NAME, key, held * 1000, document)
     logger.warning(
@@ -159,6 +164,7 @@ def tell(checkout: Checkout) -> None:
 
 
 checkouts = Checkouts()
+os.register_at_fork(after_in_child=checkouts.forget)
 
 
 def connect() -> None:

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from cachelayer.pools import PoolState
 
 NAME = "pools"
-# What the names of pools to PostgreSQL begin with.
-POSTGRESQL = "PostgreSQL"
+# What the names of pools begin with.
+POSTGRESQL, VALKEY = "PostgreSQL", "Valkey"
 # Gauges.
 USED, SIZE, WAITING = "pool.used", "pool.size", "pool.waiting"
 # Milliseconds that callers waited, those who got nothing in time, and connections that broke.
@@ -179,7 +179,7 @@ def database_state(pool: Any) -> State:
 def cache_state(state: PoolState) -> State:
     """A pool of connections to the cache server."""
     return State(
-        f"Valkey {state.name}",
+        f"{VALKEY} {state.name}",
         used=state.in_use,
         size=state.in_use + state.idle,
         max=state.max,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import connection, transaction
 from django.http import HttpResponse
 from django.urls import path
+from django_redis import get_redis_connection
 
 from scraper_site.settings import *  # noqa: F403
 from scraper_site.settings import PERFORMANCE as USUAL
@@ -19,6 +20,7 @@ ROOT_URLCONF = __name__
 PERFORMANCE = {**USUAL, "leak_after": 0.5}
 
 released = threading.Event()
+kept: list[Any] = []
 
 
 def ask() -> None:
@@ -67,6 +69,12 @@ def opening(request: HttpRequest) -> HttpResponse:
     return HttpResponse("open")
 
 
+def caching(request: HttpRequest) -> HttpResponse:
+    """Take a connection to the cache server, and keep it."""
+    kept.append(get_redis_connection("default").connection_pool.get_connection())
+    return HttpResponse("kept")
+
+
 def slow(request: HttpRequest) -> HttpResponse:
     """Hold a connection while waiting for something else."""
     ask()
@@ -80,5 +88,5 @@ def release(request: HttpRequest) -> HttpResponse:
     return HttpResponse("released")
 
 
-VIEWS = (fine, leaking, dying, losing, opening, slow, release)
+VIEWS = (fine, leaking, dying, losing, opening, caching, slow, release)
 urlpatterns = [path(view.__name__, view) for view in VIEWS]

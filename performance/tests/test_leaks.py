@@ -28,6 +28,11 @@ pytestmark = pytest.mark.django_db
 HERE = "performance/tests/test_leaks.py"
 
 
+@pytest.fixture(autouse=True)
+def _nothing_is_held():
+    checkouts.forget()
+
+
 @pytest.fixture
 def pool():
     buffer.take("before")
@@ -297,3 +302,11 @@ def test_the_web_server_tells_leaks_from_slow_requests(leaky):
     assert any("leaky_site.py" in line and line.endswith(" keep") for line in leak["stack"])
     assert (slow["view"], slow["pool"]) == ("GET /slow", "web PostgreSQL default")
     assert total(series(WAIT, Scope(), slow["pool"])).count >= 2
+
+
+def test_the_web_server_tells_what_a_view_keeps_of_the_pool_to_the_cache(leaky):
+    requests.get(f"{leaky}/caching", timeout=30)
+    leak = until(lambda: reported("leaked"), "the leak")
+    assert leak["where"] == "performance/tests/leaky_site.py:caching"
+    assert leak["view"] == "GET /caching"
+    assert leak["pool"].startswith("web Valkey ")

@@ -169,12 +169,14 @@ def test_what_is_not_the_roles_own_is_passed_over(worker, buffer, registry):
 
 
 def test_leaks_bottlenecks_and_waits_for_a_connection_are_told(web, buffer, value):
-    buffer.record("leaked_connection", "jobs/views.py:leak", 31_000.0)
+    buffer.count("pool.leaked", "web PostgreSQL default")
+    buffer.count("pool.leaked", "web Valkey redis://10.0.0.1:6379", 2)
     buffer.count("bottleneck", "pool")
     buffer.record("pool.wait", "web PostgreSQL default", 12.0)
     buffer.count("pool.wait", "web Valkey redis://10.0.0.1:6379", 3, 40.0)
     translate(web, buffer)
     assert value("db_connections_leaked_total") == 1
+    assert value("redis_connections_leaked_total") == 2
     assert value("bottlenecks_detected_total", kind="pool") == 1
     assert value("db_connection_wait_seconds_sum", pool="default") == pytest.approx(0.012)
 
@@ -227,13 +229,18 @@ def test_pools_are_told_as_they_are(web, value):
         VALKEY | {"name": "Valkey redis://10.0.0.1:6379"},
         VALKEY | {"name": "Valkey redis://10.0.0.2:6379"},
     ]
-    held = [{"state": "leaked"}, {"state": "held by a slow request"}]
+    held = [
+        {"state": "leaked", "pool": "web PostgreSQL default"},
+        {"state": "held by a slow request", "pool": "web PostgreSQL default"},
+        {"state": "leaked", "pool": "web Valkey redis://10.0.0.1:6379"},
+    ]
     States(web).take({"pools": {"pools": pools, "held": held}})
     assert value("db_connection_pool_size", pool="default") == 4
     assert value("db_connections_in_use", pool="default") == 3
     assert value("db_connections_created_total", pool="default") == 7
     assert value("db_connection_timeouts_total", pool="default") == 2
     assert value("db_connections_lost") == 1
+    assert value("redis_connections_lost") == 1
     assert value("redis_connection_pool_size") == 10
     assert value("redis_connection_wait_seconds_total") == 3
 

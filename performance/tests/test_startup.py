@@ -79,12 +79,18 @@ from performance.recording.process import buffer
 print(Client(HTTP_HOST="127.0.0.1").get("/nowhere").status_code)
 print(type(connection.pool).__name__)
 print(bool(buffer.take("me").tallies))
+from cachelayer.pools.lending import coroutines, threads
+from jobs.engine.pools import lending
+print({one.is_watched for one in (threads, coroutines, lending)})
 """
 
 
 @pytest.mark.parametrize(
     ("enabled", "said"),
-    [("true", ["404", "WatchedPool", "True"]), ("false", ["404", "ConnectionPool", "False"])],
+    [
+        ("true", ["404", "WatchedPool", "True", "{True}"]),
+        ("false", ["404", "ConnectionPool", "False", "{False}"]),
+    ],
 )
 def test_a_process_that_is_not_watched_records_nothing(enabled, said):
     environment = {"PERFORMANCE_ENABLED": enabled, "PROCESS_ROLE": "web"}
