@@ -40,7 +40,7 @@ deploy-check: $(VENV)/.dev
 	@$(EMBEDDED) --data-dir .local/check -- env HTTPS=true $(BIN)/python manage.py check --deploy --fail-level WARNING
 
 bench: $(VENV)/.run ## measure the worker against a bare loop over the same pages
-	@$(EMBEDDED) --data-dir .local/bench -- $(BIN)/python manage.py benchmark throughput $(ARGS)
+	@$(EMBEDDED) -- $(BIN)/python manage.py benchmark throughput $(ARGS)
 
 faults: $(VENV)/.dev ## break everything, check that nothing is lost; ARGS="--seed N --duration S --json FILE"
 	@$(BIN)/python -m tests.faults $(ARGS)

@@ -17,9 +17,9 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "scraper_site.settings")
     if sys.argv[1:2] == ["up"]:
         prepare_environment(sys.argv[2:])
-    from django.core.management import execute_from_command_line
+    from scraper_site.commands import execute
 
-    execute_from_command_line(sys.argv)
+    execute(sys.argv)
 
 
 def prepare_environment(arguments: list[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -12,12 +13,12 @@ from pydantic import BaseModel, ConfigDict
 from performance.analysis.postgresql.rows import OURS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from django.db.backends.utils import CursorWrapper
 
 # Whoever looks because of a lock must not wait for it.
-LONGEST_PREVIEW = "SET LOCAL statement_timeout = '2s'; SET LOCAL lock_timeout = '1s'"
+LONGEST_LOOK = "SET LOCAL statement_timeout = '2s'; SET LOCAL lock_timeout = '1s'"
 # PostgreSQL's codes of what took longer: query_canceled, lock_not_available.
 TOOK_LONGER = {"57014", "55P03"}
 # While an action waits for a lock, others may have to wait behind it.
@@ -108,15 +109,16 @@ class Action(BaseModel, ABC):
         """Do it, and say what came of it. Raises Refused, django.db.Error and Unavailable."""
 
 
-def previewed(action: Action) -> Preview:
-    """What it would do, said within seconds.
+@contextmanager
+def soon() -> Iterator[None]:
+    """PostgreSQL answers what is asked inside, as a preview or choices, within seconds.
 
-    Raises Refused, also when PostgreSQL takes longer, Unavailable and django.db.Error.
+    Raises Refused when it takes longer, and django.db.Error.
     """
     try:
         with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(LONGEST_PREVIEW)
-            return action.preview()
+            cursor.execute(LONGEST_LOOK)
+            yield
     except DatabaseError as error:
         if getattr(error.__cause__, "sqlstate", None) not in TOOK_LONGER:
             raise

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
 
 from performance.alerts.recent import Counted, counted, of_type
 from performance.alerts.rule import Reading, rule, shown
@@ -61,11 +62,22 @@ def memory_slope(now: datetime) -> Iterator[Reading]:
 @rule("Memory is nearly used up", 90, "percent", severity=Severity.PAGE, runbook="Memory grows")
 def memory_limit(now: datetime) -> Iterator[Reading]:
     """At its container's limit the kernel kills a process; its requests or jobs are interrupted."""
+    for container, states in limited().items():
+        share = max(100 * state["used"] / state["limit"] for state in states.values())
+        largest = max(states, key=lambda name: states[name].get("rss") or 0)
+        text = f"container {container} uses {share:.0f} % of its memory, the most of it {largest}"
+        yield Reading(container, share, text)
+
+
+def limited() -> dict[str, dict[str, dict[str, Any]]]:
+    """Processes with what they say of their memory, by the container whose limit they share."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
     for name, state in values(MEMORY).items():
-        used, limit = state.get("used"), state.get("limit")
-        if used and limit:
-            share = 100 * used / limit
-            yield Reading(name, share, f"the container of {name} uses {share:.0f} % of its memory")
+        if state.get("used") and state.get("limit"):
+            # A host may have several cgroups with limits; a container sees its own as ".".
+            container = str(PurePosixPath(name.rpartition("/")[0], state.get("cgroup") or "."))
+            found.setdefault(container, {})[name] = state
+    return found
 
 
 @rule("A hub is blocked", 250, "ms", runbook="A hub is blocked")

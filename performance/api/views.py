@@ -18,7 +18,7 @@ from jobs.api.parsers import parse_body, parse_query
 from jobs.api.views import IDEMPOTENCY_KEY, PROBLEM, query_of
 from jobs.models import Scope
 from performance.actions.runs import ask, run_of
-from performance.actions.shapes import Refused, previewed
+from performance.actions.shapes import Refused, soon
 from performance.api import answers, examples, payloads
 from performance.api.caching import LIVE
 from performance.api.documents import (
@@ -104,7 +104,8 @@ class OptimizeView(APIView):
         deed = parse_body(request, self.payload)
         wanted = deed.wanted()
         try:
-            preview = previewed(wanted)
+            with soon():
+                preview = wanted.preview()
         except Refused as refusal:
             raise ActionRefused(str(refusal)) from None
         except Unavailable as error:

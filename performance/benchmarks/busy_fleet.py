@@ -105,7 +105,7 @@ def make(most_keys: int | None = None) -> int:
     now = time()
     for stream in streams():
         write(replace(stream, keys=stream.keys[:most_keys]), now)
-    busy_states.write(datetime.fromtimestamp(now, UTC))
+    busy_states.write(datetime.fromtimestamp(now, UTC), most_keys)
     with connection.cursor() as cursor:
         for table in TABLES:
             cursor.execute(f"ANALYZE {table}")
@@ -175,7 +175,7 @@ def web_streams() -> Iterator[Stream]:
     for status, rate in (("3xx", 0.05), ("4xx", 0.1), ("5xx", 0.001)):
         yield Stream(f"request.{status}", VIEWS, rate, 0, WEB)
     yield Stream("n_plus_one", [f"{number:040x}" for number in range(30)], 0.05, 80, WEB, 0.5)
-    yield Stream("error", ERRORS, 0.002, 0, WEB)
+    yield Stream("error", ERRORS, 0.004, 0, WEB)
     yield Stream("leaked_connection", PLACES[:3], 0.0005, 30_000, WEB, 0.3)
 
 

@@ -45,14 +45,18 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 MEBIBYTE = 1024 * 1024
+HINTS = (
+    'Add select_related("client") to the query of Job.',
+    "Ask for all rows of jobs_client in one query before the loop: id IN (…).",
+)
 REPORT = {"bottlenecks": [], "level": "green", "state": "idle", "summary": "Nothing limits."}
 
 
-def write(now: datetime) -> None:
-    """All of it, as of that moment."""
+def write(now: datetime, most_keys: int | None = None) -> None:
+    """All of it, as of that moment, or evidence of so many keys of each type."""
     Value.objects.bulk_create(list(values(now)))
     Subject.objects.bulk_create(list(subjects(now)))
-    Sample.objects.bulk_create(list(samples(now)), batch_size=1_000)
+    Sample.objects.bulk_create(list(samples(now, most_keys)), batch_size=1_000)
     Finding.objects.bulk_create(list(findings(now)))
     Alert.objects.bulk_create(list(alerts(now)))
     BenchmarkRun.objects.bulk_create(list(runs(now)))
@@ -159,25 +163,25 @@ def subjects(now: datetime) -> Iterator[Subject]:
         yield Subject(type="blocking_call", key=place_of_call, document=document, seen_at=now)
 
 
-def samples(now: datetime) -> Iterator[Sample]:
+def samples(now: datetime, most_keys: int | None = None) -> Iterator[Sample]:
     """Evidence of seven days, as much of each key an hour as is left of it."""
     parts = dict.fromkeys(PARTS, 40.0)
     lately = [BAR_STANDS * number for number in range(12)]
     before = [3600.0 * hours for hours in range(1, 168)]
     for nth, ago in product(range(MOST_SAMPLES), lately + before):
         at = now - timedelta(seconds=ago + nth)
-        for number, view in enumerate(VIEWS):
+        for number, view in enumerate(VIEWS[:most_keys]):
             document = {"path": "/api/v1/jobs", "status": 200, "queries": 7, "parts": parts}
             value = 100.0 + number * 13 % 700
             yield sample("request", view, WEB[(number + nth) % 4], value, at, document)
-        for number in range(0, 300, 10):
+        for number in range(0, 300, 10)[:most_keys]:
             document = {"sql": SQL[number], "parameters": [1, 2, 3], "view": VIEWS[number % 40]}
             place = {"file": "jobs/part.py", "line": number}
             value = 30.0 + number * 7 % 900
             yield sample(
                 "query", QUERIES[number], WEB[number % 4], value, at, {**document, **place}
             )
-        for number, key in enumerate(ERRORS[:8]):
+        for number, key in enumerate(ERRORS[:8][:most_keys]):
             document = {"message": CODES[number], "view": VIEWS[number], "stack": PLACES}
             yield sample("error", key, WEB[number % 4], at.timestamp(), at, document)
 
@@ -196,9 +200,9 @@ def findings(now: datetime) -> Iterator[Finding]:
     kinds = list(Kind)
     for number in range(60):
         kind = Kind.N_PLUS_ONE if number < 30 else kinds[number % len(kinds)]
-        where = {"file": f"jobs/part_{number % 8}.py", "line": number, "function": "find"}
+        where = {"file": f"jobs/part_{number % 8}.py", "line": number, "function": "Lists.find_all"}
         document = {
-            "view": VIEWS[number % 40], "hint": "Use select_related.", "queries": 40,
+            "view": VIEWS[number % 40], "hint": HINTS[number % len(HINTS)], "queries": 40,
             "sql": SQL[number], "source": SQL[number + 60], "also": [], **where,
         }  # fmt: skip
         yield Finding(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 from django.contrib import messages
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError
 from django.http import Http404, HttpResponseBadRequest
 from django.shortcuts import redirect, render
 from pydantic import ValidationError
@@ -15,9 +15,8 @@ from pydantic import ValidationError
 from cachelayer.remote import Unavailable
 from performance.actions.registry import ACTIONS
 from performance.actions.runs import ask, run_of
-from performance.actions.shapes import Refused
+from performance.actions.shapes import Refused, soon
 from performance.console.acts import ACT, LOOK, framed, require
-from performance.console.rendering import LONGEST_READ
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,9 +47,7 @@ def action(request: HttpRequest, name: str) -> HttpResponse:
         return _do(request, kind)
     context = {**framed(request, kind.title, "actions"), "action": kind}
     try:
-        # Whoever comes because of a lock must not wait for it.
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(LONGEST_READ)
+        with soon():
             context |= _previewed(kind, request.GET.dict())
     except Refused as refusal:
         context |= {"error": str(refusal)}
@@ -58,9 +55,7 @@ def action(request: HttpRequest, name: str) -> HttpResponse:
         context |= {"error": f"Valkey does not answer: {error}. Try again when it is back."}
     except DatabaseError as error:
         said = str(error).splitlines()[0]
-        context |= {
-            "error": f"PostgreSQL did not say: {said}. Does somebody hold a lock? See Database."
-        }
+        context |= {"error": f"PostgreSQL did not say what it would do: {said}. See Database."}
     return render(request, "admin/performance/action.html", context)
 
 

@@ -64,6 +64,7 @@ class MemorySampler:
             "grown": self._finder.grown(size) if size is not None else 0,
             "limit": allowed.limit if allowed else None,
             "used": allowed.used if allowed else None,
+            "cgroup": allowed.cgroup if allowed else None,
             "blocks": sys.getallocatedblocks(),
             "frozen": frozen(),
             "counts": list(gc.get_count()),

@@ -22,11 +22,13 @@ NO_LIMIT = 1 << 60
 class Allowance(NamedTuple):
     """Bytes that a cgroup may have at most, and those of it that are in use, by all that is in it.
 
-    Cached files do not count: the kernel takes their memory back before it kills anybody.
+    Cached files do not count: the kernel takes their memory back before it kills anybody. `cgroup`
+    is its path as the process sees it: "." is the outermost, in a container usually its own.
     """
 
     limit: int
     used: int
+    cgroup: str
 
 
 def cores(process: Path = PROCESS, cgroups: Path = CGROUPS) -> int:
@@ -64,17 +66,20 @@ def allowance(process: Path = PROCESS, cgroups: Path = CGROUPS) -> Allowance | N
             names = ("memory.max", "memory.current", "inactive_file")
         else:
             names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-        found.append(_allowance(directory, *names))
+        base = cgroups if version == 2 else cgroups / "memory"
+        found.append(_allowance(directory, str(directory.relative_to(base)), *names))
     limited = [one for one in found if one is not None]
     return max(limited, key=lambda one: (one.used / one.limit, -one.limit), default=None)
 
 
-def _allowance(directory: Path, limit: str, usage: str, cached: str) -> Allowance | None:
+def _allowance(
+    directory: Path, cgroup: str, limit: str, usage: str, cached: str
+) -> Allowance | None:
     most, used = (text_of(directory / name).strip() for name in (limit, usage))
     if not most.isdecimal() or not 0 < int(most) < NO_LIMIT:
         return None
     lines = dict(line.split() for line in text_of(directory / "memory.stat").splitlines())
-    return Allowance(int(most), max(int(used or 0) - int(lines.get(cached, 0)), 0))
+    return Allowance(int(most), max(int(used or 0) - int(lines.get(cached, 0)), 0), cgroup)
 
 
 def around(controller: str, process: Path, cgroups: Path) -> Iterator[tuple[Path, int]]:

@@ -37,9 +37,9 @@ KEPT: dict[type[Model], tuple[str, int]] = {
     Capture: ("ended_at", 30),
     Alert: ("resolved_at", 90),
     BottleneckReport: ("created_at", 30),
-    Deploy: ("seen_at", 90),
     Finding: ("resolved_at", 90),
 }
+DEPLOYS_KEPT = timedelta(days=90)
 # A cursor: up to which hour of the past only the largest samples are left.
 THINNED = "thinned"
 HOUR = timedelta(hours=1)
@@ -62,6 +62,7 @@ def trim(now: datetime, most: int = MOST) -> int:
             model._default_manager.filter(**{f"{field}__lt": now - timedelta(days=days)})
             for model, (field, days) in KEPT.items()
         ]
+        old.append(_old_deploys(now))
         return sum(_delete(rows, most) for rows in old) + thin(now, most)
 
 
@@ -82,6 +83,12 @@ def thin(now: datetime, most: int) -> int:
             begin += HOUR
     Cursor.objects.update_or_create(name=THINNED, defaults={"position": begin.isoformat()})
     return deleted
+
+
+def _old_deploys(now: datetime) -> QuerySet[Any]:
+    """All but the newest: without it, the code that runs would seem to have come just now."""
+    newest = Deploy.objects.order_by("-seen_at").values("pk")[:1]
+    return Deploy.objects.filter(seen_at__lt=now - DEPLOYS_KEPT).exclude(pk__in=newest)
 
 
 def _hour_of_the_oldest(now: datetime) -> datetime:

@@ -120,15 +120,37 @@ def test_leaks_are_counted_by_process():
     ]
 
 
-def test_memory_is_judged_by_its_slope_and_its_limit():
-    publish(memory={"slope": 64 * 1024 * 1024, "rss": 30, "used": 95, "limit": 100})
-    publish("web/2", memory={"slope": None, "rss": 95, "used": None, "limit": None})
+def test_memory_is_judged_by_its_slope():
+    publish(memory={"slope": 64 * 1024 * 1024})
+    publish("web/2", memory={"slope": None})
     assert [one[:2] for one in measure("memory_slope")] == [
         ("web/1", 64 * 1024 * 1024),
         ("web/2", 0),
     ]
-    text = "the container of web/1 uses 95 % of its memory"
-    assert measure("memory_limit") == [("web/1", 95.0, text)]
+
+
+def memory(used, rss=1, limit=100, cgroup="."):
+    return {"rss": rss, "used": used, "limit": limit, "cgroup": cgroup}
+
+
+def test_a_container_near_its_limit_is_told_of_once_for_all_its_processes():
+    publish("web/1", memory=memory(95, rss=30))
+    publish("web/2", memory=memory(96, rss=60))
+    publish("other/1", memory=memory(40))
+    publish("bare/1", memory=memory(None, limit=None, cgroup=None))
+    text = "container web uses 96 % of its memory, the most of it web/2"
+    found = {key: (value, text) for key, value, text in measure("memory_limit")}
+    assert found.keys() == {"web", "other"}
+    assert found["web"] == (96.0, text)
+
+
+def test_cgroups_of_one_host_have_limits_of_their_own():
+    publish("host/1", memory=memory(95, cgroup="system.slice/web.service"))
+    publish("host/2", memory=memory(20, cgroup="system.slice/worker.service"))
+    assert {key: value for key, value, _ in measure("memory_limit")} == {
+        "host/system.slice/web.service": 95.0,
+        "host/system.slice/worker.service": 20.0,
+    }
 
 
 def test_a_hub_is_blocked_when_one_in_a_hundred_runs_late():

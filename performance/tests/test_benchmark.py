@@ -14,6 +14,7 @@ from rich.console import Console
 from performance.benchmarks import recorders
 from performance.benchmarks.report import Report, Row, judged
 from performance.cards.benchmarks import BenchmarksCard
+from performance.console.pages import CARDS
 from performance.models import BenchmarkRun
 from performance.storage.reading import Scope
 
@@ -63,11 +64,11 @@ def test_a_report_is_written_as_the_agreed_document(tmp_path):
     ]
 
 
-def benchmark(*arguments):
+def benchmark(*arguments, **environment):
     return subprocess.run(
         [sys.executable, "manage.py", "benchmark", *arguments],
         cwd=settings.BASE_DIR,
-        env={**os.environ, "PROCESS_ROLE": "command"},
+        env={**os.environ, "PROCESS_ROLE": "command", **environment},
         capture_output=True,
         text=True,
         timeout=100,
@@ -99,6 +100,21 @@ def test_the_recorders_benchmark_has_a_figure_for_each_hot_path():
 
 
 @pytest.mark.xdist_group("benchmarks")
+def test_the_observer_benchmark_compares_both_ways_and_times_every_card(tmp_path):
+    report = tmp_path / "report.json"
+    few = ["--rounds", "1", "--requests", "40", "--jobs", "20", "--keys", "2"]
+    done = benchmark("observer", *few, "--json", str(report))
+    assert "watched ÷ unwatched" in done.stdout, done.stderr
+    rows = {row["metric"]: row for row in json.loads(report.read_text())["rows"]}
+    assert all(row["value"] > 0 for row in rows.values())
+    assert rows["rows of a busy fleet"]["value"] < 150_000
+    assert {name for name in rows if name.startswith("card ")} == {
+        f"card {name}, slowest window" for name in CARDS
+    }
+    assert {row["goal"] for row in rows.values()} == {None, "≥ 0.95", "≤ 50", "≤ 200"}
+
+
+@pytest.mark.xdist_group("benchmarks")
 def test_the_collections_benchmark_compares_both_ways(tmp_path):
     report = tmp_path / "report.json"
     done = benchmark("collections", "--requests", "300", "--rounds", "1", "--json", str(report))
@@ -106,6 +122,14 @@ def test_the_collections_benchmark_compares_both_ways(tmp_path):
     rows = {row["metric"]: row["value"] for row in json.loads(report.read_text())["rows"]}
     assert all(value > 0 for value in rows.values())
     assert sum(name.endswith("untuned") for name in rows) == 2
+
+
+@pytest.mark.xdist_group("benchmarks")
+@pytest.mark.django_db(transaction=True)
+def test_a_run_is_kept_where_the_service_has_its_tables(database_url):
+    done = benchmark("recorders", "--number", "5", DATABASE_URL=database_url)
+    assert "in the console's history" in done.stdout, done.stderr
+    assert BenchmarkRun.objects.get().name == "recorders"
 
 
 def kept(metric, unit, goal):

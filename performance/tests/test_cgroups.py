@@ -95,4 +95,9 @@ def test_the_cgroup_that_is_fullest_counts(told, group, files, limit):
     ],
 )
 def test_what_a_container_uses_is_all_but_cached_files(told, group, files):
-    assert allowance(*told(group, files)) == (1000, 600)
+    assert allowance(*told(group, files)) == (1000, 600, "app")
+
+
+def test_a_container_s_own_cgroup_is_the_outermost_it_sees(told):
+    allowed = allowance(*told("4:memory:/docker/4f", {"memory/memory.limit_in_bytes": "900"}))
+    assert allowed == (900, 0, ".")

@@ -16,7 +16,7 @@ from performance.models import (
     Subject,
     Value,
 )
-from performance.observing import TrimSampler
+from performance.observing import TrimSampler, mark_deploy
 from performance.recording.buffer import MOST_SAMPLES
 from performance.storage.trimming import MOST, trim
 
@@ -108,6 +108,14 @@ def test_what_has_not_ended_is_kept_however_old():
     Finding.objects.filter(pk=finding(old).pk).update(resolved_at=None)
     Alert.objects.filter(pk=alert(old).pk).update(resolved_at=None, state="firing")
     assert trim(NOW) == 0
+
+
+def test_the_newest_deploy_is_kept_so_that_the_same_code_is_no_other():
+    newest = deploy(NOW - timedelta(days=100))
+    deploy(NOW - timedelta(days=101))
+    assert trim(NOW) == 1
+    mark_deploy(newest.revision)
+    assert list(Deploy.objects.all()) == [newest]
 
 
 def test_removal_is_bounded():
