@@ -76,7 +76,7 @@ def _session() -> str:
 
 
 def _load(base: str, site: str, ends: float) -> None:
-    from performance.benchmarks.observer import job, send
+    from performance.benchmarks.api_load import job, send
     from performance.benchmarks.tenants import api_key
 
     headers = {"Authorization": f"Bearer {api_key()}", "Content-Type": "application/json"}

@@ -151,8 +151,11 @@ def submit(site: str, jobs: int) -> None:
 
 
 @contextmanager
-def worker(site: str, concurrency: int, **environment: str) -> Iterator[None]:
-    """One worker process, allowed to scrape the practice site; what it cached of that goes too."""
+def worker(site: str, concurrency: int, **environment: str) -> Iterator[int]:
+    """The id of one worker process, allowed to scrape the practice site.
+
+    It ends with the block, and what it cached of the site goes too.
+    """
     environment = {
         **os.environ,
         **environment,
@@ -165,7 +168,7 @@ def worker(site: str, concurrency: int, **environment: str) -> Iterator[None]:
     command = [sys.executable, "manage.py", "runworker", "--concurrency", str(concurrency)]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     try:
-        yield
+        yield process.pid
     finally:
         process.terminate()
         process.wait(timeout=30)

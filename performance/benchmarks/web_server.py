@@ -29,6 +29,13 @@ def web_server(**environment: str) -> Iterator[str]:
 
     It ends with the block. `environment` changes what it inherits.
     """
+    with web_process(**environment) as (base, _):
+        yield base
+
+
+@contextmanager
+def web_process(**environment: str) -> Iterator[tuple[str, int]]:
+    """The same, with the id of gunicorn's master, whose child serves."""
     # It inherits a socket that listens already, so that nobody has to ask whether it does.
     with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
         # gunicorn does so too, but later than the first connections are made.
@@ -41,7 +48,7 @@ def web_server(**environment: str) -> Iterator[str]:
             pass_fds=[listener.fileno()],
         )
     try:
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{port}", process.pid
     finally:
         process.terminate()
         try:
