@@ -12,7 +12,7 @@ from performance.conf import performance_settings
 from performance.recorders import nplusone, requests
 from performance.recording.cpu import charged
 from performance.recording.process import governor
-from performance.recording.rescue import rescued, unobserved
+from performance.recording.rescue import failed, rescued, unobserved
 from performance.recording.watch import Watch, current
 
 if TYPE_CHECKING:
@@ -125,9 +125,11 @@ def is_made_while_it_is_sent(response: HttpResponseBase) -> TypeGuard[StreamingH
 def record(request: HttpRequest, response: HttpResponseBase, watch: Watch) -> None:
     """A request has ended."""
     ended, elapsed = perf_counter(), watch.elapsed
-    with rescued(requests.NAME):
+    try:
         view = requests.record(request, response, elapsed)
         if watch.weight:
             requests.record_parts(request, response, view, elapsed, watch)
             nplusone.record(view, watch)
+    except Exception:
+        failed(requests.NAME)
     governor.spent += perf_counter() - ended

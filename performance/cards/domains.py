@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from heapq import nlargest
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.admin.utils import quote
@@ -24,22 +25,32 @@ from performance.cards.shapes import (
     shown,
 )
 from performance.recorders.fetches import NAME, PARTS
-from performance.storage.reading import Summary, largest, series, spread, sums, total, wholes
+from performance.storage.reading import (
+    Summary,
+    everything,
+    series,
+    total,
+    wholes,
+    with_percentiles,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from performance.storage.reading import Point, Scope
 
 # All hosts together: fetches, attempts (not each comes as far as a fetch), and those that failed.
 ALL, ATTEMPTS, FAILED = "attempt.fetch", "attempt.run", "attempt.error"
+# By host; errors by host and code.
+HOST_FAILED, HOST_ERROR = f"{NAME}.failed", f"{NAME}.error"
 # Per cent of the attempts at a host, or at all.
 SOME_FAILURES = 10.0
 MOST_FAILURES = 50.0
 # Of all, before they say anything.
 ENOUGH = 20
 MOST_HOSTS = 20
+MOST_ERRORS = 25
 MOST_LEFT_ALONE = 25
 
 LIMITS = (
@@ -91,9 +102,7 @@ class DomainsCard:
             health=health(alone, recent),
             facts=facts(total(points), share, per_second(recent[ALL]), len(alone)),
             charts=shown(charts(points, failed, scope), scope),
-            tables=[]
-            if scope.is_brief
-            else [hosts(scope, now), errors(scope), resting(alone, now)],
+            tables=[] if scope.is_brief else [*tables(scope, now), resting(alone, now)],
             note="Phases are means of the busiest hosts; a pooled connection needs no DNS or TLS.",
         )
 
@@ -147,12 +156,20 @@ def charts(points: Sequence[Point], failed: Sequence[float], scope: Scope) -> It
     yield Chart("Duration", at, [Line(*one) for one in percentiles(points).items()], "ms")
 
 
-def hosts(scope: Scope, now: datetime) -> Table:
+def tables(scope: Scope, now: datetime) -> tuple[Table, Table]:
+    """Hosts and what they fail with."""
+    known = everything([NAME, HOST_FAILED, HOST_ERROR], scope)
+    return hosts(known[NAME], known[HOST_FAILED], scope, now), errors(known[HOST_ERROR].values())
+
+
+def hosts(
+    fetched: Mapping[str, Summary], failing: Mapping[str, Summary], scope: Scope, now: datetime
+) -> Table:
     """A row a host: those that take most of our time, then those that fail before any fetch."""
-    lines = spread(NAME, scope, most=MOST_HOSTS)
-    lines += never_fetched(scope, {line.key for line in lines})
+    longest = nlargest(MOST_HOSTS, fetched.values(), key=lambda one: one.sum)
+    lines = [*with_percentiles(NAME, scope, longest), *never_fetched(failing, fetched)]
     keys = [line.key for line in lines]
-    parts = counted([f"{NAME}.{part}" for part in (*PARTS, "failed")], scope, keys)
+    parts = counted([f"{NAME}.{part}" for part in PARTS], scope, keys)
     known = Domain.objects.in_bulk(keys)
     seconds = scope.period.window.total_seconds()
 
@@ -162,8 +179,9 @@ def hosts(scope: Scope, now: datetime) -> Table:
 
     rows = []
     for line in lines:
-        failed, unfetched = parts.get((f"{NAME}.failed", line.key), (0.0, 0.0))
-        share = share_of(failed, line.count + unfetched) or 0.0
+        # Its sum is of those that failed before any fetch.
+        failed = failing.get(line.key, Summary(line.key))
+        share = share_of(failed.count, line.count + failed.sum) or 0.0
         p50, p95 = line.ps(0.5, 0.95)
         domain = known.get(line.key)
         cells = {
@@ -181,18 +199,19 @@ def hosts(scope: Scope, now: datetime) -> Table:
     return Table("hosts", "By host", COLUMNS, rows)
 
 
-def never_fetched(scope: Scope, known: Collection[str]) -> list[Summary]:
+def never_fetched(
+    failing: Mapping[str, Summary], fetched: Mapping[str, Summary]
+) -> Iterator[Summary]:
     """Hosts of which nothing was fetched, for robots.txt or an address was in the way."""
-    lines = largest(f"{NAME}.failed", scope, most=MOST_HOSTS)
-    failing = [line.key for line in lines if line.sum and line.key not in known]
-    fetched = sums(NAME, scope, failing) if failing else {}
-    return [Summary(host) for host in failing if host not in fetched]
+    without = [one for one in failing.values() if one.sum and one.key not in fetched]
+    for one in nlargest(MOST_HOSTS, without, key=lambda one: one.sum):
+        yield Summary(one.key)
 
 
-def errors(scope: Scope) -> Table:
+def errors(known: Iterable[Summary]) -> Table:
     """What hosts fail with."""
     rows = []
-    for one in largest(f"{NAME}.error", scope, order="count"):
+    for one in nlargest(MOST_ERRORS, known, key=lambda one: one.count):
         host, _, code = one.key.rpartition(" ")
         rows.append(Row({"host": host, "code": code, "attempts": one.count}))
     return Table("errors", "Failures by host and code", ERRORS, rows, "No fetch has failed.")

@@ -6,7 +6,7 @@ from time import monotonic, perf_counter, time
 from typing import TYPE_CHECKING
 
 from performance.recording.process import buffer, governor
-from performance.recording.rescue import is_unobserved, rescued
+from performance.recording.rescue import failed, is_unobserved, rescued
 from performance.recording.watch import current
 
 if TYPE_CHECKING:
@@ -29,11 +29,13 @@ def remote_answered(seconds: float) -> None:
     if is_unobserved():
         return
     began = perf_counter()
-    with rescued(NAME):
+    try:
         buffer.record("cache.call", "", seconds * 1000)
         watch = current.get()
         if watch is not None:
             watch.cache += seconds * 1000
+    except Exception:
+        failed(NAME)
     governor.spent += perf_counter() - began
 
 

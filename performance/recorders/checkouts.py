@@ -7,11 +7,13 @@ import threading
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from inspect import unwrap
 from itertools import takewhile
 from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import ref
 
+from django.db.backends.postgresql.base import DatabaseWrapper
 from django.urls import Resolver404, resolve
 from psycopg import Error
 
@@ -19,12 +21,14 @@ from performance.recording.places import RUNS_A_LOOP, line_of, origin, places
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import CodeType
+    from types import CodeType, FrameType
 
     from django.db.backends.base.base import BaseDatabaseWrapper
 
 # The attribute of the checkout, and the argument of `getrefcount`.
 NOBODY = 2
+# Of Django, which asks the pool.
+DJANGO = unwrap(DatabaseWrapper.get_new_connection).__code__
 # Deep enough for a view's line in most cases; each frame costs more than 0.1 µs.
 MOST_FRAMES = 25
 # Takes connections for everybody.
@@ -33,28 +37,6 @@ PLUMBING = (
     *("cachelayer/pools/", "redis/", "django_redis/"),
     *("jobs/engine/lending.py", "asyncpg/", "performance/recorders/"),
 )
-
-
-@dataclass(slots=True, eq=False)
-class Work:
-    """A request, from its start until its answer is sent.
-
-    It has connections out of pools, by their id, and used these of Django's.
-    """
-
-    method: str
-    path: str
-    is_over: bool = False
-    held: dict[int, Checkout] = field(default_factory=dict)
-    wrappers: set[BaseDatabaseWrapper] = field(default_factory=set)
-
-    @property
-    def view(self) -> str:
-        """Method and route, as requests are recorded by."""
-        try:
-            return f"{self.method} /{resolve(self.path).route}"
-        except Resolver404:
-            return f"{self.method} (no view)"
 
 
 class Life:
@@ -69,6 +51,31 @@ class Lives(threading.local):
 
 
 lives = Lives()
+
+
+@dataclass(slots=True, eq=False)
+class Work:
+    """A request, from its start until its answer is sent.
+
+    It has connections out of pools, by their id, and used these of Django's.
+    """
+
+    method: str
+    path: str
+    life: Life = field(default_factory=lambda: lives.life)
+    is_over: bool = False
+    held: dict[int, Checkout] = field(default_factory=dict)
+    wrappers: set[BaseDatabaseWrapper] = field(default_factory=set)
+
+    @property
+    def view(self) -> str:
+        """Method and route, as requests are recorded by."""
+        try:
+            return f"{self.method} /{resolve(self.path).route}"
+        except Resolver404:
+            return f"{self.method} (no view)"
+
+
 current: ContextVar[Work | None] = ContextVar("work", default=None)
 
 
@@ -132,7 +139,7 @@ class Checkout:
             "pool": self.key,
             "view": self.taker,
             "held": round(monotonic() - self.since, 1),
-            "where": place.key if place else "(unknown)",
+            "where": place.key if place else "Django",
             "stack": list(map(str, stack)),
         }
 
@@ -169,6 +176,12 @@ class DjangoCheckout(Checkout):
             self.connection.rollback()
             self.connection.autocommit = True
         self.pool.putconn(self.connection)
+
+
+def is_lent_by_django(asker: FrameType) -> bool:
+    """Whether it is for Django's connection of the request that runs in this greenlet."""
+    work = current.get()
+    return work is not None and work.life is lives.life and asker.f_code is DJANGO
 
 
 def stack() -> list[tuple[CodeType, int]]:

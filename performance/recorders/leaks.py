@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any
 from weakref import ref
@@ -16,9 +17,9 @@ from weakref import ref
 from django.core.signals import request_finished, request_started
 from django.db import connections
 
-from performance.recorders.checkouts import DjangoCheckout, Work, current, stack
+from performance.recorders.checkouts import DjangoCheckout, Work, current, is_lent_by_django, stack
 from performance.recording.process import buffer, governor
-from performance.recording.rescue import is_unobserved, rescued
+from performance.recording.rescue import failed, is_unobserved, rescued
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -45,10 +46,14 @@ class Checkouts:
         """It was taken out of Django's pool by whoever runs now."""
         if is_unobserved():
             return
-        with rescued(NAME):
-            began = perf_counter()
-            self.add(DjangoCheckout(connection, pool, key, stack()))
-            governor.spent += perf_counter() - began
+        began = perf_counter()
+        try:
+            # Django gives back itself what it takes in a request: nobody will look for a line.
+            is_safe = is_lent_by_django(sys._getframe(2))
+            self.add(DjangoCheckout(connection, pool, key, [] if is_safe else stack()))
+        except Exception:
+            failed(NAME)
+        governor.spent += perf_counter() - began
 
     def add(self, checkout: Checkout) -> None:
         """It is out of its pool from now on."""
@@ -174,10 +179,14 @@ def connect() -> None:
 
 
 def _begin(environ: dict[str, Any] | None = None, **_: object) -> None:
-    with rescued(NAME):
+    try:
         checkouts.begin(environ or {})
+    except Exception:
+        failed(NAME)
 
 
 def _end(**_: object) -> None:
-    with rescued(NAME):
+    try:
         checkouts.end()
+    except Exception:
+        failed(NAME)

@@ -18,7 +18,7 @@ from jobs.engine import pools as engine
 from performance.conf import performance_settings
 from performance.recorders.leaks import checkouts
 from performance.recording.process import buffer, governor
-from performance.recording.rescue import is_unobserved, rescued
+from performance.recording.rescue import failed, is_unobserved, rescued
 from performance.recording.watch import current
 
 if TYPE_CHECKING:
@@ -76,13 +76,15 @@ class Waits:
         """A caller has its connection, after that long; the check whether it is alive included."""
         if is_unobserved():
             return
-        with rescued(NAME):
-            began = perf_counter()
+        began = perf_counter()
+        try:
             watch = current.get()
             if watch is not None:
                 watch.pool += seconds * 1000
             buffer.record(WAIT, self.key(name), seconds * 1000)
-            governor.spent += perf_counter() - began
+        except Exception:
+            failed(NAME)
+        governor.spent += perf_counter() - began
 
     def refused(self, name: str, seconds: float) -> None:
         """A caller got none in time, or too many were waiting already."""

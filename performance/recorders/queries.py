@@ -24,7 +24,7 @@ from performance.recorders import nplusone
 from performance.recorders.requests import view_of
 from performance.recording import origin
 from performance.recording.process import buffer, governor
-from performance.recording.rescue import is_unobserved, rescued
+from performance.recording.rescue import failed, is_unobserved, rescued
 from performance.recording.watch import current
 
 if TYPE_CHECKING:
@@ -84,9 +84,11 @@ def watched(
         governor.spent += perf_counter() - ended
         raise
     ended = perf_counter()
-    with rescued(NAME):
+    try:
         rows = context["cursor"].rowcount
         record(watch, sql, None if many else parameters, (ended - began) * 1000, rows)
+    except Exception:
+        failed(NAME)
     governor.spent += perf_counter() - ended
     return result
 

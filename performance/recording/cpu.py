@@ -71,8 +71,10 @@ class Switches:
             origin, target = pair
             charge = charges.get(origin)
             if charge is not None:
-                self._ran(charge, perf_counter())
-            if target in charges:
+                now = perf_counter()
+                self._ran(charge, now)
+                self._since = now
+            elif target in charges:
                 self._since = perf_counter()
         if self._next is not None:
             self._next(event, pair)

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from types import CodeType, FrameType
 
 ROOT = f"{Path(__file__).parents[2]}/"
-# Below it, what is not the project's, or is the console itself.
-NOT_OURS = (".venv/", "performance/")
+# Below it, what is not the project's, is the console itself, or runs all that a command does.
+NOT_OURS = (".venv/", "performance/", "scraper_site/commands.py", "manage.py")
 LIBRARIES = "/site-packages/"
 # Who runs a loop is below everything that happens in it, and to blame for nothing.
 RUNS_A_LOOP = "/asyncio/runners.py"

@@ -33,10 +33,15 @@ class rescued:  # noqa: N801  reads as the function it stands for, at a third of
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
         if kind is None or not issubclass(kind, Exception):
             return False
-        if not failures[self._name]:
-            logger.exception("recorder %s failed; more of it is only counted", self._name)
-        failures[self._name] += 1
+        failed(self._name)
         return True
+
+
+def failed(name: str) -> None:
+    """Count what is being handled: for what each request does, where `rescued` costs too much."""
+    if not failures[name]:
+        logger.exception("recorder %s failed; more of it is only counted", name)
+    failures[name] += 1
 
 
 @contextmanager

@@ -118,11 +118,23 @@ def largest(type: str, scope: Scope, *, order: Order = "sum", most: int = 25) ->
 
 def spread(type: str, scope: Scope, *, order: Order = "sum", most: int = 25) -> list[Summary]:
     """The same with their percentiles."""
-    lines = largest(type, scope, order=order, most=most)
+    return with_percentiles(type, scope, largest(type, scope, order=order, most=most))
+
+
+def with_percentiles(type: str, scope: Scope, lines: list[Summary]) -> list[Summary]:
+    """These keys of a type with their percentiles, which a brief card does without."""
     found = {} if scope.is_brief else _histograms(type, scope, [line.key for line in lines])
     for line in lines:
         line.histogram = found.get(line.key, {})
     return lines
+
+
+def everything(types: Iterable[str], scope: Scope) -> dict[str, dict[str, Summary]]:
+    """By type and key all that there is, without percentiles: at once, for who needs several."""
+    found: dict[str, dict[str, Summary]] = {type: {} for type in types}
+    for type, key, count, sum, largest, is_sampled in summed(found, scope):
+        found[type][key] = Summary(key, count, sum, largest, is_sampled)
+    return found
 
 
 def top(type: str, scope: Scope, *, order: Order = "sum", most: int = 25) -> list[Summary]:

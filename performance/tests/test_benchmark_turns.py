@@ -28,6 +28,7 @@ def sides():
             )
             stack.callback(family.wait)
             stack.callback(end, family.pid)
+            assert family.stdout is not None
             stack.enter_context(family.stdout)
             assert family.stdout.readline() == "ready\n"
             found.append(Side(family.pid, is_watched))

@@ -2,6 +2,7 @@
 
 import threading
 from contextlib import contextmanager
+from contextvars import copy_context
 
 import pytest
 import requests
@@ -310,3 +311,22 @@ def test_the_web_server_tells_what_a_view_keeps_of_the_pool_to_the_cache(leaky):
     assert leak["where"] == "performance/tests/leaky_site.py:caching"
     assert leak["view"] == "GET /caching"
     assert leak["pool"].startswith("web Valkey ")
+
+
+def test_what_django_takes_for_a_request_needs_no_stack(pool):
+    def slow():
+        ask()
+        return held()
+
+    (found,) = request(slow)
+    assert (found["where"], found["stack"], found["view"]) == ("Django", [], "GET /api/v1/jobs")
+
+
+def test_what_django_takes_for_a_thread_of_a_request_is_told_with_its_line(pool):
+    def view():
+        context = copy_context()
+        with in_thread(lambda: context.run(ask)):
+            return held()
+
+    (found,) = request(view)
+    assert found["where"].endswith(":ask")
