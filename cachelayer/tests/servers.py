@@ -42,6 +42,8 @@ START_DEADLINE = 20.0
 STOP_DEADLINE = 10.0
 SLOTS = 16_384
 SERVICE = "mymaster"
+# Ports that somebody is about to listen on, or has.
+_told: set[int] = set()
 
 
 def until(
@@ -82,15 +84,21 @@ async def until_async(condition: Callable[[], Awaitable[Any]], seconds: float) -
 def free_ports(number: int) -> list[int]:
     """Loopback ports that nobody listens on, and that no connection is given before somebody does.
 
-    Systems give connections ports from 32768 on (Linux) or 49152 on.
+    Systems give connections ports from 32768 on (Linux) or 49152 on. None is told of twice, nor to
+    another process of the same test run: each has its share of them.
     """
+    shares = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    share = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     found: list[int] = []
     with ExitStack() as stack:
         while len(found) < number:
             one, port = stack.enter_context(socket.socket()), random.randrange(10_000, 32_000)
+            if port in _told or port % shares != share:
+                continue
             with suppress(OSError):
                 one.bind((HOST, port))
                 found.append(port)
+                _told.add(port)
     return found
 
 

@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.request import urlopen
@@ -16,6 +15,7 @@ from urllib.request import urlopen
 import psutil
 import pytest
 
+from cachelayer.tests.servers import free_ports
 from scraper_site.embedded import Engines
 
 if TYPE_CHECKING:
@@ -26,9 +26,7 @@ TIMEOUT = 60.0
 
 
 def free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_ports(1)[0]
 
 
 class Up:
