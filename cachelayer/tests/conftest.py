@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from cachelayer.conf import CacheSettings
 from cachelayer.layer import ClientsByLoop, Layer
-from cachelayer.pools import parse, sync
+from cachelayer.pools import close_all, factory, parse, sync
 from cachelayer.tests.faulty import POOL, QUICK
 from cachelayer.tests.servers import ValkeyProcess
 
@@ -32,6 +32,14 @@ def mortal():
     """A server of the test's own, to be killed and paused."""
     with ValkeyProcess() as server:
         yield server
+
+
+@pytest.fixture
+def fresh_pools(monkeypatch):
+    """The test makes its own pools; those of this process, which others use, stay as they are."""
+    monkeypatch.setattr(factory, "_clients", {})
+    yield
+    close_all()
 
 
 @pytest.fixture

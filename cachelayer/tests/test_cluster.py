@@ -14,14 +14,14 @@ from django.test import override_settings
 from redis.exceptions import ConnectionError as LostConnection
 from redis.exceptions import MaxConnectionsError, RedisError
 
-from cachelayer.pools import ConnectionFactory, async_client, close_all, snapshot
+from cachelayer.pools import ConnectionFactory, async_client, snapshot
 from cachelayer.tests.servers import ValkeyCluster, until, until_async
 from cachelayer.tests.test_pools import caches_setting, closing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.xdist_group("valkey")
+pytestmark = [pytest.mark.xdist_group("valkey"), pytest.mark.usefixtures("fresh_pools")]
 
 KEYS = [f"key{number}" for number in range(60)]
 
@@ -31,13 +31,6 @@ def cluster() -> Iterator[ValkeyCluster]:
     """A cluster that keeps its masters."""
     with ValkeyCluster() as servers:
         yield servers
-
-
-@pytest.fixture(autouse=True)
-def fresh_pools() -> Iterator[None]:
-    """Every test makes its own pools."""
-    yield
-    close_all()
 
 
 def client_of(cluster: ValkeyCluster, **options: Any) -> Any:

@@ -19,13 +19,13 @@ from django_redis import get_redis_connection
 from redis.exceptions import ConnectionError as LostConnection
 from redis.exceptions import MaxConnectionsError, TimeoutError
 
-from cachelayer.pools import ConnectionFactory, PoolState, async_client, close_all, parse, snapshot
+from cachelayer.pools import ConnectionFactory, PoolState, async_client, parse, snapshot
 from cachelayer.tests.servers import ValkeyProcess, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-pytestmark = pytest.mark.xdist_group("valkey")
+pytestmark = [pytest.mark.xdist_group("valkey"), pytest.mark.usefixtures("fresh_pools")]
 
 PASSWORD = "quite-a-secret"
 
@@ -35,13 +35,6 @@ def server() -> Iterator[ValkeyProcess]:
     """A server that tests may restart and pause."""
     with ValkeyProcess() as process:
         yield process
-
-
-@pytest.fixture(autouse=True)
-def fresh_pools() -> Iterator[None]:
-    """Every test makes its own pools."""
-    yield
-    close_all()
 
 
 def client_of(server: ValkeyProcess, **options: Any) -> Any:

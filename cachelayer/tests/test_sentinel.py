@@ -12,14 +12,14 @@ from django.core.cache import caches
 from django.test import override_settings
 from redis.exceptions import MaxConnectionsError, RedisError
 
-from cachelayer.pools import ConnectionFactory, async_client, close_all
+from cachelayer.pools import ConnectionFactory, async_client
 from cachelayer.tests.servers import SentinelSet, until, until_async
 from cachelayer.tests.test_pools import caches_setting, closing, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.xdist_group("valkey")
+pytestmark = [pytest.mark.xdist_group("valkey"), pytest.mark.usefixtures("fresh_pools")]
 
 
 @pytest.fixture(scope="module")
@@ -27,13 +27,6 @@ def sentinels() -> Iterator[SentinelSet]:
     """A set whose master stays what it is."""
     with SentinelSet() as servers:
         yield servers
-
-
-@pytest.fixture(autouse=True)
-def fresh_pools() -> Iterator[None]:
-    """Every test makes its own pools."""
-    yield
-    close_all()
 
 
 def client_of(servers: SentinelSet, **options: Any) -> Any:

@@ -12,7 +12,7 @@ from cachelayer.conf import CacheSettings
 from cachelayer.invalidation import ainvalidate, invalidate
 from cachelayer.layer import Layer
 from cachelayer.policy import Policy
-from cachelayer.pools import ConnectionFactory, async_client, close_all, parse
+from cachelayer.pools import ConnectionFactory, async_client, parse
 from cachelayer.tests.servers import SentinelSet, ValkeyCluster, until
 from cachelayer.tiered import TieredCache
 
@@ -23,11 +23,10 @@ HUNDRED = {(n,): f"value {n}" for n in range(100)}
 
 
 @pytest.fixture(params=[ValkeyCluster, SentinelSet], ids=["cluster", "sentinel"])
-def servers(request):
+def servers(request, fresh_pools):
     """A cluster of three, then a master and a replica that three sentinels watch."""
     with request.param() as servers:
         yield servers
-        close_all()
 
 
 @pytest.fixture
