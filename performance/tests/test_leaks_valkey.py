@@ -13,6 +13,7 @@ from cachelayer.conf import CacheSettings
 from cachelayer.layer import Layer
 from cachelayer.pools import async_client, parse, sync, sync_cluster
 from cachelayer.pools.lending import coroutines, kept, threads
+from cachelayer.pools.state import forget
 from cachelayer.tests.servers import SentinelSet, ValkeyCluster, until_async
 from performance.entry import Name
 from performance.recorders.leaks import FORCED, LEAKED, NAME, checkouts
@@ -41,8 +42,9 @@ def _nothing_is_held():
 @pytest.fixture
 def client():
     """A client with one connection."""
-    client = sync.connect(parse(URL), ONE, {})
+    client: Any = sync.connect(parse(URL), ONE, {})
     yield client
+    forget(client.connection_pool)
     client.connection_pool.close()
 
 
@@ -131,12 +133,13 @@ def test_commands_and_pipelines_of_a_cluster_are_not_told_of_but_what_is_kept_is
         subscriber.subscribe("test:leaks")
         subscriber.close()
         assert len(told) == 1
+        forget(client)
         client.close()
 
 
 async def test_pools_that_sentinels_lead_to_tell_of_the_same(told):
     with SentinelSet() as servers:
-        client = sync.connect(parse(servers.url), {}, {})
+        client: Any = sync.connect(parse(servers.url), {}, {})
         assert client.set("a", 1)
         client.connection_pool.release(client.connection_pool.get_connection())
         assert len(told) == 1
@@ -144,6 +147,7 @@ async def test_pools_that_sentinels_lead_to_tell_of_the_same(told):
         assert await aclient.set("a", 1)
         await aclient.connection_pool.release(await aclient.connection_pool.get_connection())
         assert len(told) == 2
+        forget(client.connection_pool)
         client.connection_pool.close()
         await aclient.aclose()
 
