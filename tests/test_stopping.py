@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 
-from cachelayer.tests.servers import free_ports, until
+from cachelayer.tests.ports import free_ports
+from cachelayer.tests.servers import until
 from tests.support import ROOT
 
 pytestmark = [pytest.mark.xdist_group("service"), pytest.mark.django_db(transaction=True)]

@@ -10,15 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from functools import partial
 from itertools import chain, pairwise
 from pathlib import Path
@@ -29,6 +27,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from cachelayer.tests.ports import HOST, free_ports
 from scraper_site.embedded.paths import wheel_directory
 from scraper_site.supervisor import LEASH
 
@@ -37,13 +36,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-HOST = "127.0.0.1"
 START_DEADLINE = 20.0
 STOP_DEADLINE = 10.0
 SLOTS = 16_384
 SERVICE = "mymaster"
-# Ports that somebody is about to listen on, or has.
-_told: set[int] = set()
 
 
 def until(
@@ -79,27 +75,6 @@ async def until_async(condition: Callable[[], Awaitable[Any]], seconds: float) -
                 if await condition():
                     return
             await asyncio.sleep(0.02)
-
-
-def free_ports(number: int) -> list[int]:
-    """Loopback ports that nobody listens on, and that no connection is given before somebody does.
-
-    Systems give connections ports from 32768 on (Linux) or 49152 on. None is told of twice, nor to
-    another process of the same test run: each has its share of them.
-    """
-    shares = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    share = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    found: list[int] = []
-    with ExitStack() as stack:
-        while len(found) < number:
-            one, port = stack.enter_context(socket.socket()), random.randrange(10_000, 32_000)
-            if port in _told or port % shares != share:
-                continue
-            with suppress(OSError):
-                one.bind((HOST, port))
-                found.append(port)
-                _told.add(port)
-    return found
 
 
 def binary() -> Path:

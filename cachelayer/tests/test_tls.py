@@ -16,7 +16,8 @@ from cachelayer.invalidation import invalidate
 from cachelayer.layer import Layer
 from cachelayer.pools import async_client, parse, sync
 from cachelayer.tests.faulty import read
-from cachelayer.tests.servers import HOST, until
+from cachelayer.tests.ports import HOST
+from cachelayer.tests.servers import until
 
 pytestmark = pytest.mark.xdist_group("valkey")
 

@@ -8,7 +8,8 @@ import psutil
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
-from cachelayer.tests.servers import HOST, free_ports, until
+from cachelayer.tests.ports import HOST, free_ports
+from cachelayer.tests.servers import until
 from tests.support import Api, Service
 
 LISTING = {"method": "GET", "route": "/api/v1/jobs", "status": "2xx"}

@@ -13,7 +13,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.mmap_dict import MmapedDict
 
-from cachelayer.tests.servers import HOST, free_ports
+from cachelayer.tests.ports import HOST, free_ports
 from performance.entry import Name, Tally
 from performance.metrics import catalogue
 from performance.metrics.catalogue import BY_ROLE, MOST_SERIES

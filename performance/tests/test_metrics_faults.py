@@ -10,7 +10,7 @@ import psutil
 import pytest
 import requests
 
-from cachelayer.tests.servers import HOST
+from cachelayer.tests.ports import HOST
 from performance.tests.metered import Scraped, listings, metrics_port, started, telling, until_told
 from tests.support import Api
 

@@ -15,7 +15,7 @@ from urllib.request import urlopen
 import psutil
 import pytest
 
-from cachelayer.tests.servers import free_ports
+from cachelayer.tests.ports import free_ports
 from scraper_site.embedded import Engines
 
 if TYPE_CHECKING:

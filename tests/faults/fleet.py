@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import requests
 
-from cachelayer.tests.servers import HOST, free_ports
+from cachelayer.tests.ports import HOST, free_ports
 from tests.faults.processes import Process, until
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
-from cachelayer.tests.servers import HOST, ValkeyProcess
+from cachelayer.tests.ports import HOST
+from cachelayer.tests.servers import ValkeyProcess
 from tests.faults.client import Client
 from tests.faults.fleet import Fleet
 from tests.faults.jobs import Jobs
