@@ -62,7 +62,7 @@ class Work:
 
     method: str
     path: str
-    life: Life = field(default_factory=lambda: lives.life)
+    life: ref[Life] = field(default_factory=lambda: ref(lives.life))
     is_over: bool = False
     held: dict[int, Checkout] = field(default_factory=dict)
     wrappers: set[BaseDatabaseWrapper] = field(default_factory=set)
@@ -181,7 +181,7 @@ class DjangoCheckout(Checkout):
 def is_lent_by_django(asker: FrameType) -> bool:
     """Whether it is for Django's connection of the request that runs in this greenlet."""
     work = current.get()
-    return work is not None and work.life is lives.life and asker.f_code is DJANGO
+    return work is not None and work.life() is lives.life and asker.f_code is DJANGO
 
 
 def stack() -> list[tuple[CodeType, int]]:

@@ -12,7 +12,7 @@ from performance.benchmarks.turns import Side, in_turns
 # A process with a child, as a server has; both wait until they are ended.
 FAMILY = """
 import subprocess, sys
-child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
 print("ready", flush=True)
 child.wait()
 """

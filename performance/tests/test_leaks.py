@@ -174,6 +174,17 @@ def test_what_a_dead_thread_has_not_given_back_goes_back(pool):
     assert ask() == 1
 
 
+def test_what_a_request_took_whose_thread_died_before_its_end_goes_back(pool):
+    def dies():
+        checkouts.begin({"REQUEST_METHOD": "GET", "PATH_INFO": "/api/v1/jobs"})
+        ask()
+
+    with in_thread(dies):
+        assert idle(pool) == 0
+    assert held() == []
+    assert idle(pool) == 1
+
+
 def test_what_goes_back_by_force_is_not_taken_from_whoever_has_it_next(pool, kept):
     with in_thread(ask):
         (checkout,) = checkouts._held.values()
