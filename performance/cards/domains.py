@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from heapq import nlargest
+from heapq import nsmallest
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.admin.utils import quote
@@ -166,7 +166,7 @@ def hosts(
     fetched: Mapping[str, Summary], failing: Mapping[str, Summary], scope: Scope, now: datetime
 ) -> Table:
     """A row a host: those that take most of our time, then those that fail before any fetch."""
-    longest = nlargest(MOST_HOSTS, fetched.values(), key=lambda one: one.sum)
+    longest = nsmallest(MOST_HOSTS, fetched.values(), key=by_sum)
     lines = [*with_percentiles(NAME, scope, longest), *never_fetched(failing, fetched)]
     keys = [line.key for line in lines]
     parts = counted([f"{NAME}.{part}" for part in PARTS], scope, keys)
@@ -199,19 +199,24 @@ def hosts(
     return Table("hosts", "By host", COLUMNS, rows)
 
 
+def by_sum(line: Summary) -> tuple[float, str]:
+    """The largest first; of equal ones each refresh shows the same."""
+    return -line.sum, line.key
+
+
 def never_fetched(
     failing: Mapping[str, Summary], fetched: Mapping[str, Summary]
 ) -> Iterator[Summary]:
     """Hosts of which nothing was fetched, for robots.txt or an address was in the way."""
     without = [one for one in failing.values() if one.sum and one.key not in fetched]
-    for one in nlargest(MOST_HOSTS, without, key=lambda one: one.sum):
+    for one in nsmallest(MOST_HOSTS, without, key=by_sum):
         yield Summary(one.key)
 
 
 def errors(known: Iterable[Summary]) -> Table:
     """What hosts fail with."""
     rows = []
-    for one in nlargest(MOST_ERRORS, known, key=lambda one: one.count):
+    for one in nsmallest(MOST_ERRORS, known, key=lambda one: (-one.count, one.key)):
         host, _, code = one.key.rpartition(" ")
         rows.append(Row({"host": host, "code": code, "attempts": one.count}))
     return Table("errors", "Failures by host and code", ERRORS, rows, "No fetch has failed.")

@@ -156,6 +156,17 @@ def test_the_card_shows_each_host_with_its_failures_phases_and_limits(work):
     assert cells(content(), "errors") == [{"host": "x.example", "code": "timeout", "attempts": 1}]
 
 
+def test_hosts_that_take_the_same_time_keep_their_order(work):
+    names = [f"{letter}.example" for letter in "cadb"]
+    for name in names:
+        fetched(work, name, first_byte=10.0)
+        failed(work, name)
+    work.sample()
+    tell()
+    for table in ("hosts", "errors"):
+        assert [line["host"] for line in cells(content(), table)] == sorted(names)
+
+
 def test_of_attempts_that_come_to_no_fetch_no_more_than_all_fail(work):
     for _ in range(3):
         failed(work, error=RobotsDenied(), robots=1.0)
