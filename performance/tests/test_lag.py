@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from math import inf
 
 import pytest
@@ -31,6 +32,7 @@ from performance.storage.reading import Scope, series, total
 from performance.tests.telling import cells, fact, forget, tell
 
 HERE = "performance/tests/test_lag.py"
+MOST_TRIES = 5
 
 
 def compute(seconds):
@@ -63,10 +65,14 @@ def blame(work):
         sampler = LagSampler("worker")
         sampler.start()
         try:
-            # A beat first, so that the next is due while it works.
-            await asyncio.sleep(2 * BEAT)
-            work()
-            await until_async(is_told, 10)
+            # For what a machine keeps from running nobody is to blame: then it is done again.
+            for _ in range(MOST_TRIES):
+                # A beat first, so that the next is due while it works.
+                await asyncio.sleep(2 * BEAT)
+                work()
+                with suppress(TimeoutError):
+                    await until_async(is_told, 2)
+                    break
         finally:
             sampler.stop()
         return found

@@ -14,7 +14,8 @@ from performance.storage.reading import Scope
 from performance.tests.counters import tell_counters
 from performance.tests.telling import cells, fact
 
-pytestmark = pytest.mark.django_db
+# Slots are of the whole server, which other processes of the test run look at too.
+pytestmark = [pytest.mark.django_db, pytest.mark.xdist_group("replication slots")]
 
 
 def sql(statement):
