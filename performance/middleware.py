@@ -9,14 +9,15 @@ from django.core.exceptions import MiddlewareNotUsed
 from django.http import FileResponse, StreamingHttpResponse
 
 from performance.conf import performance_settings
-from performance.recorders import nplusone, requests
-from performance.recording.cpu import charged
+from performance.recorders import requests
+from performance.recording.cpu import charging
 from performance.recording.process import governor
 from performance.recording.rescue import failed, rescued, unobserved
 from performance.recording.watch import Watch, current
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from contextvars import Token
 
     from django.http import HttpRequest, HttpResponse
     from django.http.response import HttpResponseBase
@@ -41,20 +42,19 @@ class RequestsMiddleware:
             with unobserved():
                 return self._get_response(request)
         watch = Watch(governor.weight(), request)
-        token = current.set(watch)
+        token = begin(watch)
         try:
-            with charged(watch):
-                response = self._get_response(request)
+            response = self._get_response(request)
         finally:
-            current.reset(token)
-        if is_made_while_it_is_sent(response):
+            end(watch, token)
+        if response.streaming and is_made_while_it_is_sent(response):
             with rescued(requests.NAME):
                 parts: Any = response.streaming_content
                 response.streaming_content = Streamed(
-                    parts, watch, lambda: record(request, response, watch)
+                    parts, watch, lambda: ended(request, response, watch)
                 )
         else:
-            record(request, response, watch)
+            ended(request, response, watch)
         return response
 
     def process_template_response(
@@ -87,15 +87,14 @@ class Streamed:
 
     def __next__(self) -> bytes:
         self._was_sent()
-        token = current.set(self._watch)
+        token = begin(self._watch)
         try:
-            with charged(self._watch):
-                return next(self._parts)
+            return next(self._parts)
         except BaseException:
             self._end()
             raise
         finally:
-            current.reset(token)
+            end(self._watch, token)
             self._sent_at = perf_counter()
 
     def close(self) -> None:
@@ -113,6 +112,20 @@ class Streamed:
             ended()
 
 
+def begin(watch: Watch) -> Token[Watch | None]:
+    """What is done from now on, here, is what it watches."""
+    if watch.weight:
+        charging().begin(watch)
+    return current.set(watch)
+
+
+def end(watch: Watch, token: Token[Watch | None]) -> None:
+    """And now no more."""
+    current.reset(token)
+    if watch.weight:
+        charging().end(watch)
+
+
 def is_made_while_it_is_sent(response: HttpResponseBase) -> TypeGuard[StreamingHttpResponse]:
     """Whether there is more to watch: files are there already, and sent by the server itself."""
     return (
@@ -122,14 +135,11 @@ def is_made_while_it_is_sent(response: HttpResponseBase) -> TypeGuard[StreamingH
     )
 
 
-def record(request: HttpRequest, response: HttpResponseBase, watch: Watch) -> None:
+def ended(request: HttpRequest, response: HttpResponseBase, watch: Watch) -> None:
     """A request has ended."""
-    ended, elapsed = perf_counter(), watch.elapsed
+    began = perf_counter()
     try:
-        view = requests.record(request, response, elapsed)
-        if watch.weight:
-            requests.record_parts(request, response, view, elapsed, watch)
-            nplusone.record(view, watch)
+        requests.ended(request, response, watch)
     except Exception:
         failed(requests.NAME)
-    governor.spent += perf_counter() - ended
+    governor.spent += perf_counter() - began

@@ -104,12 +104,12 @@ def query() -> Pair:
 
 def checkout() -> Pair:
     """A connection that is taken out of its pool and given back."""
-    thing: Any = object()
+    pool: Any = object()
 
     def watched() -> None:
         waits.waited("default", 0.001)
-        checkouts.take(thing, thing, "default")
-        checkouts.give_back(thing)
+        checkouts.lend(pool, pool, waits.key("default"), connection)
+        checkouts.give_back(pool)
 
     return Pair("a checkout of a connection", watched, nothing)
 

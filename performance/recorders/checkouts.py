@@ -7,13 +7,11 @@ import threading
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from inspect import unwrap
 from itertools import takewhile
 from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import ref
 
-from django.db.backends.postgresql.base import DatabaseWrapper
 from django.urls import Resolver404, resolve
 from psycopg import Error
 
@@ -27,8 +25,6 @@ if TYPE_CHECKING:
 
 # The attribute of the checkout, and the argument of `getrefcount`.
 NOBODY = 2
-# Of Django, which asks the pool.
-DJANGO = unwrap(DatabaseWrapper.get_new_connection).__code__
 # Deep enough for a view's line in most cases; each frame costs more than 0.1 µs.
 MOST_FRAMES = 25
 # Takes connections for everybody.
@@ -62,7 +58,7 @@ class Work:
 
     method: str
     path: str
-    life: ref[Life] = field(default_factory=lambda: ref(lives.life))
+    life: ref[Life]
     is_over: bool = False
     held: dict[int, Checkout] = field(default_factory=dict)
     wrappers: set[BaseDatabaseWrapper] = field(default_factory=set)
@@ -178,17 +174,11 @@ class DjangoCheckout(Checkout):
         self.pool.putconn(self.connection)
 
 
-def is_lent_by_django(asker: FrameType) -> bool:
-    """Whether it is for Django's connection of the request that runs in this greenlet."""
-    work = current.get()
-    return work is not None and work.life() is lives.life and asker.f_code is DJANGO
-
-
-def stack() -> list[tuple[CodeType, int]]:
+def stack(asker: FrameType) -> list[tuple[CodeType, int]]:
     """The code of who asked the pool and of who called that, the innermost first."""
-    frame = sys._getframe(3)
+    frame: FrameType | None = asker
     found: list[tuple[CodeType, int]] = []
     while frame is not None and len(found) < MOST_FRAMES:
         found.append((frame.f_code, frame.f_lasti))
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return found

@@ -10,18 +10,20 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from time import monotonic, perf_counter
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from django.core.signals import request_finished, request_started
 from django.db import connections
 
-from performance.recorders.checkouts import DjangoCheckout, Work, current, is_lent_by_django, stack
-from performance.recording.process import buffer, governor
+from performance.recorders.checkouts import DjangoCheckout, Work, current, lives, stack
+from performance.recording.process import buffer
 from performance.recording.rescue import failed, is_unobserved, rescued
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from django.db.backends.base.base import BaseDatabaseWrapper
     from psycopg import Connection
     from psycopg_pool import ConnectionPool
@@ -36,71 +38,59 @@ LEAKED, FORCED = "pool.leaked", "pool.forced"
 
 
 class Checkouts:
-    """What is out of this process's pools now."""
+    """What is out of this process's pools now; `held` by the id of the connection."""
 
     def __init__(self) -> None:
         """Nothing is."""
-        self._held: dict[int, Checkout] = {}
+        self.held: dict[int, Checkout] = {}
 
-    def take(self, pool: ConnectionPool[Any], connection: Connection[Any], key: str) -> None:
-        """It was taken out of Django's pool by whoever runs now."""
+    def take(
+        self, pool: ConnectionPool[Any], connection: Connection[Any], key: str, asker: FrameType
+    ) -> None:
+        """It was taken out of Django's pool by hand, by that code."""
+        if not is_unobserved():
+            with rescued(NAME):
+                self.add(DjangoCheckout(connection, pool, key, stack(asker)))
+
+    def lend(
+        self,
+        pool: ConnectionPool[Any],
+        connection: Connection[Any],
+        key: str,
+        wrapper: BaseDatabaseWrapper,
+    ) -> None:
+        """Django has taken it out of its pool for that connection of its own.
+
+        What it takes in a request it gives back itself: nobody will look for a line.
+        """
         if is_unobserved():
             return
-        began = perf_counter()
-        try:
-            # Django gives back itself what it takes in a request: nobody will look for a line.
-            is_safe = is_lent_by_django(sys._getframe(2))
-            self.add(DjangoCheckout(connection, pool, key, [] if is_safe else stack()))
-        except Exception:
-            failed(NAME)
-        governor.spent += perf_counter() - began
+        work, owner = current.get(), ref(lives.life)
+        is_safe = work is not None and work.life == owner
+        lines = [] if is_safe else stack(sys._getframe(1))
+        self.held[id(connection)] = DjangoCheckout(
+            connection, pool, key, lines, work, owner, monotonic(), wrapper=ref(wrapper)
+        )
+        if work is not None:
+            work.wrappers.add(wrapper)
 
     def add(self, checkout: Checkout) -> None:
         """It is out of its pool from now on."""
-        self._held[id(checkout.connection)] = checkout
+        self.held[id(checkout.connection)] = checkout
         if checkout.work is not None:
             checkout.work.held[id(checkout.connection)] = checkout
 
-    def belongs(self, connection: Connection[Any], wrapper: BaseDatabaseWrapper) -> None:
-        """It was taken for a connection of Django's."""
-        checkout = self._held.get(id(connection))
-        if isinstance(checkout, DjangoCheckout):
-            checkout.wrapper = ref(wrapper)
-            if checkout.work is not None:
-                checkout.work.wrappers.add(wrapper)
-
     def give_back(self, connection: object) -> None:
         """It goes back; told before it does, for the next may have it at once."""
-        checkout = self._held.pop(id(connection), None)
+        checkout = self.held.pop(id(connection), None)
         if checkout is not None and checkout.work is not None:
             checkout.work.held.pop(id(connection), None)
-
-    def begin(self, environ: dict[str, Any]) -> None:
-        """A request begins in this greenlet; an earlier one that nobody has ended is over."""
-        if current.get() is not None:
-            self.end()
-        current.set(Work(environ.get("REQUEST_METHOD", ""), environ.get("PATH_INFO", "")))
-
-    def end(self) -> None:
-        """Its answer is sent: what it still holds goes back, as far as that harms nobody."""
-        work = current.get()
-        if work is None:
-            return
-        current.set(None)
-        work.is_over = True
-        for wrapper in work.wrappers:
-            with rescued(NAME):
-                leave(wrapper, work)
-        for checkout in list(work.held.values()):
-            if checkout.is_abandoned():
-                with rescued(NAME):
-                    self.force(checkout)
 
     def look(self, leak_after: float) -> list[dict[str, Any]]:
         """Find leaks; returns those that stay, and what others hold for long, the oldest first."""
         self.reclaim()
         found = []
-        for checkout in list(self._held.values()):
+        for checkout in list(self.held.values()):
             if monotonic() - checkout.since < leak_after:
                 continue
             if checkout.is_running and not checkout.is_lost:
@@ -112,7 +102,7 @@ class Checkouts:
 
     def reclaim(self) -> None:
         """Give back by force all that nobody can be using, and forget what is gone."""
-        for checkout in list(self._held.values()):
+        for checkout in list(self.held.values()):
             with rescued(NAME):
                 if checkout.is_gone:
                     self.give_back(checkout.connection)
@@ -121,17 +111,17 @@ class Checkouts:
 
     def forget(self) -> None:
         """Start again: a child has no connection of its parent's."""
-        self._held.clear()
+        self.held.clear()
 
     def __len__(self) -> int:
-        return len(self._held)
+        return len(self.held)
 
     def force(self, checkout: Checkout) -> None:
         """Give back what nobody uses; its leak is told.
 
         Not what somebody else has given back meanwhile, or is at: it may be lent again by then.
         """
-        if self._held.get(id(checkout.connection)) is not checkout:
+        if self.held.get(id(checkout.connection)) is not checkout:
             return
         self.give_back(checkout.connection)
         tell(checkout)
@@ -174,19 +164,34 @@ os.register_at_fork(after_in_child=checkouts.forget)
 
 def connect() -> None:
     """Be told when requests begin and end."""
-    request_started.connect(_begin, dispatch_uid="performance.leaks")
-    request_finished.connect(_end, dispatch_uid="performance.leaks")
+    request_started.connect(began, dispatch_uid="performance.leaks")
+    request_finished.connect(ended, dispatch_uid="performance.leaks")
 
 
-def _begin(environ: dict[str, Any] | None = None, **_: object) -> None:
+def began(environ: dict[str, Any] | None = None, **_: object) -> None:
+    """A request begins in this greenlet; an earlier one that nobody has ended is over."""
     try:
-        checkouts.begin(environ or {})
+        if current.get() is not None:
+            ended()
+        of = environ or {}
+        method, path = of.get("REQUEST_METHOD", ""), of.get("PATH_INFO", "")
+        current.set(Work(method, path, ref(lives.life)))
     except Exception:
         failed(NAME)
 
 
-def _end(**_: object) -> None:
-    try:
-        checkouts.end()
-    except Exception:
-        failed(NAME)
+def ended(**_: object) -> None:
+    """Its answer is sent: what it still holds goes back, as far as that harms nobody."""
+    work = current.get()
+    if work is None:
+        return
+    current.set(None)
+    work.is_over = True
+    for wrapper in work.wrappers:
+        if wrapper.connection is not None or wrapper.in_atomic_block:
+            with rescued(NAME):
+                leave(wrapper, work)
+    for checkout in list(work.held.values()):
+        if checkout.is_abandoned():
+            with rescued(NAME):
+                checkouts.force(checkout)

@@ -7,6 +7,7 @@ a cluster's client for coroutines takes of a node is not known: its nodes have n
 from __future__ import annotations
 
 import asyncio
+import sys
 from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
@@ -141,5 +142,5 @@ def took(kind: Kind, pool: Any, connection: Any) -> None:
     with rescued(NAME):
         began = perf_counter()
         key = waits.key(f"{kind.SERVER} {pool.name}")
-        checkouts.add(kind(connection, pool, key, stack()))
+        checkouts.add(kind(connection, pool, key, stack(sys._getframe(2))))
         governor.spent += perf_counter() - began

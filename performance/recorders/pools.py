@@ -8,7 +8,7 @@ seconds of the bucket is what all processes had together, on average.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from time import monotonic, perf_counter
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from django.db import connections
@@ -17,7 +17,7 @@ from cachelayer.pools import snapshot
 from jobs.engine import pools as engine
 from performance.conf import performance_settings
 from performance.recorders.leaks import checkouts
-from performance.recording.process import buffer, governor
+from performance.recording.process import buffer
 from performance.recording.rescue import failed, is_unobserved, rescued
 from performance.recording.watch import current
 
@@ -64,27 +64,37 @@ class State:
 
 
 class Waits:
-    """What callers of Django's pools waited; `role` is this process's, known when it is watched."""
+    """What callers of Django's pools waited."""
 
-    role = ""
+    def __init__(self) -> None:
+        """Of a process whose role nobody has told yet."""
+        self.role = ""
+
+    @property
+    def role(self) -> str:
+        """The process's, with which the name of each pool begins."""
+        return self._prefix.rstrip()
+
+    @role.setter
+    def role(self, role: str) -> None:
+        self._prefix = f"{role} " if role else ""
 
     def key(self, name: str) -> str:
         """What a pool is recorded as."""
-        return f"{self.role} {name}".strip()
+        return self._prefix + name
 
     def waited(self, name: str, seconds: float) -> None:
         """A caller has its connection, after that long; the check whether it is alive included."""
         if is_unobserved():
             return
-        began = perf_counter()
         try:
+            milliseconds = seconds * 1000
             watch = current.get()
             if watch is not None:
-                watch.pool += seconds * 1000
-            buffer.record(WAIT, self.key(name), seconds * 1000)
+                watch.pool += milliseconds
+            buffer.record(WAIT, self._prefix + name, milliseconds)
         except Exception:
             failed(NAME)
-        governor.spent += perf_counter() - began
 
     def refused(self, name: str, seconds: float) -> None:
         """A caller got none in time, or too many were waiting already."""

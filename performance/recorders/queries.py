@@ -85,7 +85,8 @@ def watched(
         raise
     ended = perf_counter()
     try:
-        rows = context["cursor"].rowcount
+        # Of psycopg's cursor: Django's would look for it first.
+        rows = context["cursor"].cursor.rowcount
         record(watch, sql, None if many else parameters, (ended - began) * 1000, rows)
     except Exception:
         failed(NAME)
@@ -106,16 +107,21 @@ def record(
         watch.queries += 1
         if statement.is_read:
             nplusone.note(watch, statement, parameters, milliseconds)
-    buffer.record(NAME, fingerprint, milliseconds, weight)
-    buffer.record(ALL, statement.operation, milliseconds, weight)
-    if rows > 0:
-        buffer.count(ROWS, fingerprint, weight, rows * weight)
+    buffer.put_off(NAME, count, statement, milliseconds, weight, rows)
     if fingerprint not in buffer.described[NAME]:
         first = origin.document(origin.asker(sys._getframe(1)))
         buffer.describe(NAME, fingerprint, {**statement.document, **first})
     if milliseconds >= EVIDENCE_FROM:
         keep(watch, statement, sql, parameters, milliseconds)
     return statement
+
+
+def count(statement: Statement, milliseconds: float, weight: float, rows: int) -> None:
+    """Add up what has run."""
+    buffer.record(NAME, statement.fingerprint, milliseconds, weight)
+    buffer.record(ALL, statement.operation, milliseconds, weight)
+    if rows > 0:
+        buffer.count(ROWS, statement.fingerprint, weight, rows * weight)
 
 
 def text_of(sql: Any) -> str:

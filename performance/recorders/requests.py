@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jobs.signals import client_waited
+from performance.recorders import nplusone
 from performance.recording.process import buffer
 from performance.recording.watch import current
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
     from django.http.response import HttpResponseBase
+    from django.urls import ResolverMatch
 
     from performance.recording.watch import Watch
 
@@ -36,46 +38,77 @@ def waited(seconds: float, **_: object) -> None:
         watch.asked += seconds * 1000
 
 
+class Ended(NamedTuple):
+    """A request that is answered: what is recorded of it, which is none of what it was sent.
+
+    `path` is without its query, which may hold what is private.
+    """
+
+    method: str | None
+    match: ResolverMatch | None
+    path: str
+    status: int
+    milliseconds: float
+    watch: Watch
+
+
 def view_of(request: HttpRequest) -> str:
     """Method and route, as `GET /api/v1/jobs/<uuid:job_id>`: as many as there are views."""
-    method = request.method if request.method in METHODS else "OTHER"
-    match = request.resolver_match
+    return view_named(request.method, request.resolver_match)
+
+
+def view_named(method: str | None, match: ResolverMatch | None) -> str:
+    """The same, of what a request has of it."""
+    method = method if method in METHODS else "OTHER"
     return f"{method} /{match.route}" if match else f"{method} (no view)"
 
 
-def record(request: HttpRequest, response: HttpResponseBase, milliseconds: float) -> str:
-    """Count a request; returns its view."""
-    view = view_of(request)
-    buffer.record(NAME, view, milliseconds)
-    buffer.record(ALL, "", milliseconds)
-    if response.status_code // 100 != 2:
-        buffer.count(f"request.{response.status_code // 100}xx", view)
-    return view
+def ended(request: HttpRequest, response: HttpResponseBase, watch: Watch) -> None:
+    """A request has: it is recorded soon."""
+    took = watch.elapsed
+    # Many wait to be recorded: what they were sent is not kept for that.
+    watch.request = None
+    one = Ended(
+        request.method, request.resolver_match, request.path, response.status_code, took, watch
+    )
+    buffer.put_off(NAME, record, one)
 
 
-def record_parts(
-    request: HttpRequest, response: HttpResponseBase, view: str, milliseconds: float, watch: Watch
-) -> None:
+def record(one: Ended) -> None:
+    """Count it; when it was looked at, what its time went to, and which queries it repeats."""
+    view = view_named(one.method, one.match)
+    buffer.record(NAME, view, one.milliseconds)
+    buffer.record(ALL, "", one.milliseconds)
+    if one.status // 100 != 2:
+        buffer.count(f"request.{one.status // 100}xx", view)
+    if one.watch.weight:
+        record_parts(one, view)
+        nplusone.record(view, one.watch)
+
+
+def record_parts(one: Ended, view: str) -> None:
     """What the time went to; whole, when it is among the slowest of its view."""
+    watch = one.watch
     sums = (*parts_of(watch), watch.queries)
     if watch.weight != 1.0:
         sums = tuple(sum * watch.weight for sum in sums)
     buffer.count_parts(TYPES, view, watch.weight, sums)
-    if milliseconds >= EVIDENCE_FROM and buffer.is_evidence(NAME, view, milliseconds):
-        buffer.sample(NAME, view, milliseconds, evidence(request, response, watch))
+    if one.milliseconds >= EVIDENCE_FROM and buffer.is_evidence(NAME, view, one.milliseconds):
+        buffer.sample(NAME, view, one.milliseconds, evidence(one))
 
 
 def parts_of(watch: Watch) -> tuple[float, ...]:
     """Milliseconds of each of `PARTS`."""
-    return watch.pool, watch.database, watch.cache, watch.render, watch.cpu, watch.lag
+    return watch.pool, watch.database, watch.cache, watch.render, watch.cpu, max(watch.lag, 0.0)
 
 
-def evidence(request: HttpRequest, response: HttpResponseBase, watch: Watch) -> dict[str, Any]:
-    """A request as plain data: the path without its query, which may hold what is private."""
+def evidence(one: Ended) -> dict[str, Any]:
+    """A request as plain data."""
+    watch = one.watch
     parts = {part: round(took, 2) for part, took in zip(PARTS, parts_of(watch), strict=True)}
     return {
-        "path": request.path,
-        "status": response.status_code,
+        "path": one.path,
+        "status": one.status,
         "queries": watch.queries,
         "parts": parts,
         **{name: note for name, note in watch.notes.items() if isinstance(note, list)},

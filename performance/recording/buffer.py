@@ -11,14 +11,17 @@ from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
 from performance.entry import LONGEST_KEY, Message, Name, Sample, Subject, Tally
+from performance.recording.rescue import failed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 # Of one type, in one message: what comes after counts together, so that memory stays bounded.
 MOST_KEYS = 500
 # Entries of one name that wait to be added up.
 MOST_WAITING = 1_000
+# What is put off: so much takes a few milliseconds in one go.
+MOST_PUT_OFF = 200
 OTHER = "(other)"
 # Of one name, in so many seconds: the largest; and of all names together in one message.
 MOST_SAMPLES = 3
@@ -41,6 +44,7 @@ class Buffer:
     def __init__(self) -> None:
         """Empty."""
         self._tallies: dict[Name, Tally] = {}
+        self._put_off: list[tuple[str, Callable[..., object], tuple[Any, ...]]] = []
         self._waiting: dict[tuple[str, str], list[float]] = {}
         self._parts: dict[tuple[tuple[str, ...], str], list[float]] = {}
         self._keys: dict[str, int] = {}
@@ -51,6 +55,16 @@ class Buffer:
         self.described: defaultdict[str, set[str]] = defaultdict(set)
         self._described_until = monotonic() + TOLD_AGAIN_AFTER
         self._values: dict[str, dict[str, Any]] = {}
+
+    def put_off(self, recorder: str, record: Callable[..., object], *entry: Any) -> None:
+        """Have `record(*entry)` called within a second or so, among many of its like.
+
+        In the midst of what is watched it takes several times longer, for nothing that it needs
+        is in the processor's caches. What it raises is counted under the recorder's name.
+        """
+        self._put_off.append((recorder, record, entry))
+        if len(self._put_off) >= MOST_PUT_OFF:
+            self._catch_up()
 
     def record(self, type: str, key: str, value: float, weight: float = 1.0) -> None:
         """An entry that stands for `weight` of its like."""
@@ -126,6 +140,7 @@ class Buffer:
 
     def take(self, instance: str) -> Message:
         """Everything so far, as a message; the buffer is empty then."""
+        self._catch_up()
         tallies = self._take_tallies()
         samples, self._samples = self._samples, []
         subjects, self._subjects = self._subjects, {}
@@ -145,6 +160,14 @@ class Buffer:
         """As in a process that has told nothing yet."""
         self.take("")
         self.described.clear()
+
+    def _catch_up(self) -> None:
+        put_off, self._put_off = self._put_off, []
+        for recorder, record, entry in put_off:
+            try:
+                record(*entry)
+            except Exception:
+                failed(recorder)
 
     def _take_tallies(self) -> dict[Name, Tally]:
         parts, self._parts = self._parts, {}

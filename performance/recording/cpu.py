@@ -8,6 +8,7 @@ block the hub. Elsewhere it has a thread to itself, and is charged the thread's 
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 from functools import cache
 from time import perf_counter, thread_time
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ import greenlet  # type: ignore[import-untyped]
 from performance.recording.heartbeat import heartbeat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from performance.recording.watch import Watch
 
@@ -25,71 +26,87 @@ if TYPE_CHECKING:
 SHORT = 0.005
 
 
-class Charge:
-    """Seconds that a greenlet ran, and for which it held up the hub with that."""
-
-    __slots__ = ("held_up", "ran")
-
-    def __init__(self) -> None:
-        """Nothing yet."""
-        self.ran = 0.0
-        self.held_up = 0.0
-
-
 class Switches:
     """Hears of every switch between the greenlets of a thread; whoever listened before still does.
 
-    Only greenlets that have a charge are timed. It must not raise: that would be raised in the
-    greenlet that is switched to.
+    Only greenlets that are charged to a watch are timed. It must not raise: that would be raised
+    in the greenlet that is switched to.
     """
 
     def __init__(self) -> None:
         """Listen from now on, in this thread."""
-        self._charges: dict[greenlet.greenlet, Charge] = {}
+        self._charged: dict[greenlet.greenlet, Watch] = {}
         self._since = 0.0
         self._next: Callable[[str, Any], Any] | None = greenlet.settrace(self._switched)
 
-    def begin(self, now: float) -> Charge:
-        """Charge the present greenlet from now on."""
+    def begin(self, watch: Watch) -> None:
+        """Charge the present greenlet to that watch from now on."""
+        now = perf_counter()
+        watch.lag -= heartbeat.held_up(now) * 1000
+        self._charged[greenlet.getcurrent()] = watch
         self._since = now
-        charge = self._charges[greenlet.getcurrent()] = Charge()
-        return charge
 
-    def end(self, charge: Charge, now: float) -> None:
-        """The charge is complete."""
-        self._charges.pop(greenlet.getcurrent(), None)
-        self._ran(charge, now)
+    def end(self, watch: Watch) -> None:
+        """It is charged no more."""
+        self._charged.pop(greenlet.getcurrent(), None)
+        now = perf_counter()
+        self._ran(watch, now)
+        watch.lag += heartbeat.held_up(now) * 1000
 
     @property
     def running(self) -> int:
-        """How many greenlets have a charge."""
-        return len(self._charges)
+        """How many greenlets are charged."""
+        return len(self._charged)
 
     def _switched(self, event: str, pair: tuple[greenlet.greenlet, greenlet.greenlet]) -> None:
-        charges = self._charges
-        if charges:
+        charged = self._charged
+        if charged:
             origin, target = pair
-            charge = charges.get(origin)
-            if charge is not None:
+            watch = charged.get(origin)
+            if watch is not None:
                 now = perf_counter()
-                self._ran(charge, now)
+                self._ran(watch, now)
                 self._since = now
-            elif target in charges:
+            elif target in charged:
                 self._since = perf_counter()
         if self._next is not None:
             self._next(event, pair)
 
-    def _ran(self, charge: Charge, now: float) -> None:
+    def _ran(self, watch: Watch, now: float) -> None:
         stretch = now - self._since
-        charge.ran += stretch
+        watch.cpu += stretch * 1000
         if stretch > SHORT:
-            charge.held_up += heartbeat.held_up_by(self._since, now)
+            # Nobody is held up by what it does itself.
+            watch.lag -= heartbeat.held_up_by(self._since, now) * 1000
+
+
+class ThreadTime:
+    """Where each has a thread to itself."""
+
+    def begin(self, watch: Watch) -> None:
+        """Charge the present thread to that watch from now on."""
+        watch.lag -= heartbeat.held_up(perf_counter()) * 1000
+        watch.cpu -= thread_time() * 1000
+
+    def end(self, watch: Watch) -> None:
+        """It is charged no more."""
+        watch.cpu += thread_time() * 1000
+        watch.lag += heartbeat.held_up(perf_counter()) * 1000
 
 
 @cache
 def switches() -> Switches | None:
     """Those of the thread that serves; None where requests have threads of their own."""
     return Switches() if has_hub() else None
+
+
+@cache
+def charging() -> Switches | ThreadTime:
+    """What charges, in this process, `watch.cpu` and `watch.lag` (milliseconds).
+
+    Both are whole when it ends; it is not worth its price for what is not looked at in detail.
+    """
+    return switches() or ThreadTime()
 
 
 def has_hub() -> bool:
@@ -101,39 +118,11 @@ def has_hub() -> bool:
     return bool(is_module_patched("threading"))
 
 
-class charged:  # noqa: N801  reads as the function it stands for
-    """Add to `watch.cpu` and `watch.lag` (milliseconds) what they come to inside.
-
-    Does nothing for a request that is not looked at in detail.
-    """
-
-    __slots__ = ("_began", "_charge", "_held_up", "_switches", "_watch")
-
-    def __init__(self, watch: Watch) -> None:
-        """`watch` is that of the present request."""
-        self._watch = watch
-
-    def __enter__(self) -> None:
-        """Begin to charge this greenlet or thread."""
-        if not self._watch.weight:
-            return
-        now = perf_counter()
-        self._held_up = heartbeat.held_up(now)
-        self._switches = switches()
-        if self._switches is None:
-            self._began = thread_time()
-        else:
-            self._charge = self._switches.begin(now)
-
-    def __exit__(self, *_: object) -> None:
-        now, watch = perf_counter(), self._watch
-        if not watch.weight:
-            return
-        held_up = heartbeat.held_up(now) - self._held_up
-        if self._switches is None:
-            watch.cpu += (thread_time() - self._began) * 1000
-        else:
-            self._switches.end(self._charge, now)
-            watch.cpu += self._charge.ran * 1000
-            held_up -= self._charge.held_up
-        watch.lag += max(held_up, 0.0) * 1000
+@contextmanager
+def charged(watch: Watch) -> Iterator[None]:
+    """Charge to that watch what is inside."""
+    charging().begin(watch)
+    try:
+        yield
+    finally:
+        charging().end(watch)

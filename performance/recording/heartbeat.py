@@ -31,7 +31,8 @@ class Heartbeat:
 
     def held_up(self, now: float) -> float:
         """What everything was held up by so far: the difference of two moments is what counts."""
-        return self.late + max(now - self.due, 0.0)
+        overdue = now - self.due
+        return self.late + overdue if overdue > 0 else self.late
 
     def held_up_by(self, began: float, now: float) -> float:
         """What of that is the doing of whoever ran without a pause from `began` until now."""

@@ -6,8 +6,6 @@ from time import perf_counter, time
 
 from django.db import connection
 from django.db.models import F
-from django.http import HttpResponse
-from django.test import RequestFactory
 
 from cachelayer.layer import cache_layer
 from cachelayer.tests.servers import until
@@ -44,11 +42,8 @@ def process(instance=WEB):
 
 def requested(number, milliseconds, **parts):
     """Requests that took so long each, of which so much went to these parts."""
-    request = RequestFactory().get("/")
     for _ in range(number):
-        watch = Watch(**parts)
-        view = requests.record(request, HttpResponse(), milliseconds)
-        requests.record_parts(request, HttpResponse(), view, milliseconds, watch)
+        requests.record(requests.Ended("GET", None, "/", 200, milliseconds, Watch(**parts)))
 
 
 def pool_waited(milliseconds, number, **pool):

@@ -14,7 +14,7 @@ from performance.cards.leaks import LeaksCard
 from performance.cards.shapes import Level
 from performance.entry import Name
 from performance.observing import stream
-from performance.recorders.leaks import FORCED, NAME, checkouts
+from performance.recorders.leaks import FORCED, NAME, began, checkouts, ended
 from performance.recorders.pools import WAIT
 from performance.recording.process import buffer
 from performance.recording.rescue import unobserved
@@ -133,12 +133,12 @@ def test_a_leak_is_recorded_described_and_logged_once(pool, kept, caplog):
 
 def test_a_request_that_nobody_has_ended_is_over_when_the_next_begins(pool, kept):
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/api/v1/jobs"}
-    checkouts.begin(environ)
+    began(environ)
     take_and_keep(pool, kept)
-    checkouts.begin(environ)
+    began(environ)
     assert [one["state"] for one in held()] == ["leaked"]
     pool.putconn(kept.pop())
-    checkouts.end()
+    ended()
 
 
 def test_nothing_is_a_leak_before_its_time(pool, kept):
@@ -176,7 +176,7 @@ def test_what_a_dead_thread_has_not_given_back_goes_back(pool):
 
 def test_what_a_request_took_whose_thread_died_before_its_end_goes_back(pool):
     def dies():
-        checkouts.begin({"REQUEST_METHOD": "GET", "PATH_INFO": "/api/v1/jobs"})
+        began({"REQUEST_METHOD": "GET", "PATH_INFO": "/api/v1/jobs"})
         ask()
 
     with in_thread(dies):
@@ -187,7 +187,7 @@ def test_what_a_request_took_whose_thread_died_before_its_end_goes_back(pool):
 
 def test_what_goes_back_by_force_is_not_taken_from_whoever_has_it_next(pool, kept):
     with in_thread(ask):
-        (checkout,) = checkouts._held.values()
+        (checkout,) = checkouts.held.values()
     checkouts.force(checkout)
     take_and_keep(pool, kept)
     # Another thread has found it to be abandoned at the same time.

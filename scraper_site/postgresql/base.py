@@ -16,7 +16,6 @@ from psycopg import OperationalError as ConnectionRefused
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from performance.conf import performance_settings
-from performance.recorders.leaks import checkouts
 from scraper_site.postgresql.bounded import BoundedConnection
 from scraper_site.postgresql.pool import WatchedPool
 
@@ -86,7 +85,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
             # tries few of them a second. Looking at all of them at once ends that.
             threading.Thread(target=pool.check, name="pool-check", daemon=True).start()
             raise
-        checkouts.belongs(connection, self)
+        if isinstance(pool, WatchedPool):
+            pool.lend(connection, self)
         return connection
 
 
