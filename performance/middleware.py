@@ -9,10 +9,11 @@ from django.core.exceptions import MiddlewareNotUsed
 from django.http import FileResponse, StreamingHttpResponse
 
 from performance.conf import performance_settings
+from performance.profiling.requests import respond, wanted
 from performance.recorders import requests
 from performance.recording.cpu import charging
 from performance.recording.process import governor
-from performance.recording.rescue import failed, rescued, unobserved
+from performance.recording.rescue import rescued, unobserved
 from performance.recording.watch import Watch, current
 
 if TYPE_CHECKING:
@@ -44,17 +45,20 @@ class RequestsMiddleware:
         watch = Watch(governor.weight(), request)
         token = begin(watch)
         try:
-            response = self._get_response(request)
+            if wanted:
+                response = respond(request, self._get_response)
+            else:
+                response = self._get_response(request)
         finally:
             end(watch, token)
         if response.streaming and is_made_while_it_is_sent(response):
             with rescued(requests.NAME):
                 parts: Any = response.streaming_content
                 response.streaming_content = Streamed(
-                    parts, watch, lambda: ended(request, response, watch)
+                    parts, watch, lambda: requests.ended(request, response, watch)
                 )
         else:
-            ended(request, response, watch)
+            requests.ended(request, response, watch)
         return response
 
     def process_template_response(
@@ -133,13 +137,3 @@ def is_made_while_it_is_sent(response: HttpResponseBase) -> TypeGuard[StreamingH
         and not isinstance(response, FileResponse)
         and not response.is_async
     )
-
-
-def ended(request: HttpRequest, response: HttpResponseBase, watch: Watch) -> None:
-    """A request has ended."""
-    began = perf_counter()
-    try:
-        requests.ended(request, response, watch)
-    except Exception:
-        failed(requests.NAME)
-    governor.spent += perf_counter() - began

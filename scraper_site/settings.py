@@ -41,7 +41,6 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "scraper_site.health.HealthMiddleware",
     "performance.middleware.RequestsMiddleware",
-    "performance.profiling.requests.CapturesMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -227,7 +226,7 @@ EMAIL_TIMEOUT = 10
 # django-silk keeps and shows the requests that somebody had captured (`performance.profiling`). Its
 # own middleware, should anybody add it, records nothing.
 LOGIN_URL = "admin:login"
-SILKY_MIDDLEWARE_CLASS = "performance.profiling.requests.CapturesMiddleware"
+SILKY_MIDDLEWARE_CLASS = "performance.middleware.RequestsMiddleware"
 SILKY_AUTHENTICATION = True
 SILKY_AUTHORISATION = True
 SILKY_PERMISSIONS = attrgetter("is_superuser")

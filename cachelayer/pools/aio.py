@@ -130,7 +130,8 @@ class AsyncBoundedPool(ConnectionPool):
 
     async def release(self, connection: Any) -> None:
         """Take a connection back."""
-        coroutines.gave_back(connection)
+        if coroutines.told:
+            coroutines.gave_back(connection)
         try:
             await super().release(connection)
         finally:

@@ -21,24 +21,32 @@ _kept: ContextVar[str] = ContextVar("kept", default="")
 class Lending:
     """What pools of one kind lend; nobody is told of it until `watch`.
 
-    Pools tell of what they lend by `took(pool, connection)`, in whoever takes it; of everything
-    that comes back by `gave_back(connection)`, before the next can have it.
+    Pools tell of what they lend by `took(pool, connection)`, in whoever takes it; of what comes
+    back by `gave_back(connection)`, before the next can have it. `told` has the ids of what is out,
+    as far as it was told of: while that is nothing, nobody need be told of what comes back.
     """
 
     def __init__(self) -> None:
         self.is_watched = False
+        self.told: set[int] = set()
         self._took: Callable[[Any, Any], None] = nobody
-        self.gave_back: Callable[[Any], object] = nobody
+        self._gave_back: Callable[[Any], object] = nobody
 
     def watch(self, took: Callable[[Any, Any], None], gave_back: Callable[[Any], object]) -> None:
         """Have these told from now on. They must not wait, and must not raise."""
-        self._took, self.gave_back = took, gave_back
+        self._took, self._gave_back = took, gave_back
         self.is_watched = True
 
     def took(self, pool: Any, connection: Any) -> None:
         """Somebody has taken it who may forget to give it back."""
         if not _kept.get():
+            self.told.add(id(connection))
             self._took(pool, connection)
+
+    def gave_back(self, connection: Any) -> None:
+        """It comes back."""
+        self.told.discard(id(connection))
+        self._gave_back(connection)
 
 
 def nobody(*_: Any) -> None:

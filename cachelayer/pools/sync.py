@@ -159,7 +159,8 @@ class BoundedPool(BlockingConnectionPool):
 
     def release(self, connection: Any) -> None:
         """Take a connection back."""
-        threads.gave_back(connection)
+        if threads.told:
+            threads.gave_back(connection)
         super().release(connection)  # type: ignore[no-untyped-call]
 
     def reset(self) -> None:

@@ -78,7 +78,8 @@ class WatchedPool(asyncpg.Pool):  # type: ignore[misc]  # asyncpg has no types
 
     def release(self, connection: Any, *, timeout: float | None = None) -> Any:
         """As asyncpg's, to be awaited."""
-        lending.gave_back(connection)
+        if lending.told:
+            lending.gave_back(connection)
         return super().release(connection, timeout=timeout)
 
     def lends(self, connection: Any) -> bool:

@@ -22,7 +22,6 @@ from jobs.engine.phases import Phases
 from jobs.engine.repository import Claim
 from performance.benchmarks.report import Report, Row
 from performance.middleware import RequestsMiddleware
-from performance.profiling.requests import CapturesMiddleware
 from performance.recorders import queries, queue
 from performance.recorders.fetches import Fetches
 from performance.recorders.leaks import checkouts
@@ -82,8 +81,6 @@ def pairs() -> Iterator[Pair]:
 
     watched = RequestsMiddleware(view)
     yield Pair("a request", lambda: watched(request), plain)
-    captured = CapturesMiddleware(view)
-    yield Pair("a request, for captures that nobody asks for", lambda: captured(request), plain)
     yield query()
     yield checkout()
     yield attempt()

@@ -16,7 +16,6 @@ from datetime import timedelta
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any
 
-from django.core.exceptions import MiddlewareNotUsed
 from django.db import connections
 from django.urls import Resolver404, resolve
 from django.utils import timezone
@@ -25,7 +24,6 @@ from cachelayer.conf import cache_settings
 from cachelayer.layer import cache_layer
 from cachelayer.remote import Unavailable
 from performance.analysis.fingerprint import statement_of
-from performance.conf import performance_settings
 from performance.profiling.asking import PATIENCE, REQUESTS
 from performance.recorders.queries import evidence, text_of
 from performance.recorders.requests import view_of
@@ -124,31 +122,18 @@ wanted: dict[str, Wanted] = {}
 pending: deque[Profile] = deque(maxlen=MOST_PENDING)
 
 
-class CapturesMiddleware:
-    """Captures the requests that somebody wants to see."""
-
-    def __init__(self, get_response: Respond) -> None:
-        """Everything below it. Raises MiddlewareNotUsed where nothing is to be watched."""
-        if not performance_settings().enabled:
-            raise MiddlewareNotUsed
-        self._get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        """The answer of what is below; nothing that goes wrong here changes it."""
-        if not wanted:
-            return self._get_response(request)
-        profile = None
-        with rescued(NAME):
-            profile = chosen(request)
-        if profile is None:
-            return self._get_response(request)
-        return captured(profile, request, self._get_response)
+def respond(request: HttpRequest, get_response: Respond) -> HttpResponse:
+    """The answer, captured if its view is `wanted`; what goes wrong here changes nothing."""
+    profile = None
+    with rescued(NAME):
+        profile = chosen(request)
+    if profile is None:
+        return get_response(request)
+    return captured(profile, request, get_response)
 
 
 def chosen(request: HttpRequest) -> Profile | None:
     """What to capture a request in; None when nobody wants it."""
-    if is_unobserved():
-        return None
     try:
         # The handler does so again, only later.
         request.resolver_match = resolve(request.path_info)
@@ -167,14 +152,14 @@ def chosen(request: HttpRequest) -> Profile | None:
     return Profile(one.capture, number, view, request.method or "", request.path, most)
 
 
-def captured(profile: Profile, request: HttpRequest, respond: Respond) -> HttpResponse:
+def captured(profile: Profile, request: HttpRequest, get_response: Respond) -> HttpResponse:
     """The answer, with what it took noted in the profile."""
     began = perf_counter()
     try:
         with ExitStack() as stack:
             for alias in connections:
                 stack.enter_context(connections[alias].execute_wrapper(profile.watched))
-            response = respond(request)
+            response = get_response(request)
         profile.status = response.status_code
         return response
     finally:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jobs.signals import client_waited
 from performance.recorders import nplusone
-from performance.recording.process import buffer
+from performance.recording.process import buffer, governor
+from performance.recording.rescue import failed
 from performance.recording.watch import current
 
 if TYPE_CHECKING:
@@ -64,14 +66,18 @@ def view_named(method: str | None, match: ResolverMatch | None) -> str:
 
 
 def ended(request: HttpRequest, response: HttpResponseBase, watch: Watch) -> None:
-    """A request has: it is recorded soon."""
-    took = watch.elapsed
-    # Many wait to be recorded: what they were sent is not kept for that.
-    watch.request = None
-    one = Ended(
-        request.method, request.resolver_match, request.path, response.status_code, took, watch
-    )
-    buffer.put_off(NAME, record, one)
+    """A request has: it is recorded soon; what goes wrong here changes nothing."""
+    now = perf_counter()
+    try:
+        milliseconds = (now - watch.started) * 1000 - watch.asked
+        match, status = request.resolver_match, response.status_code
+        one = Ended(request.method, match, request.path, status, milliseconds, watch)
+        # Many wait to be recorded: what they were sent is not kept for that.
+        watch.request = None
+        buffer.put_off(NAME, record, one)
+    except Exception:
+        failed(NAME)
+    governor.spent += perf_counter() - now
 
 
 def record(one: Ended) -> None:

@@ -11,6 +11,7 @@ from jobs.signals import client_waited
 from performance.cards.requests import RequestsCard, bar
 from performance.entry import Name
 from performance.middleware import RequestsMiddleware
+from performance.profiling.requests import wanted
 from performance.recorders.requests import ALL, EVIDENCE_FROM, NAME, PARTS, Ended, record_parts
 from performance.recording.process import buffer
 from performance.recording.watch import Watch, current
@@ -26,6 +27,7 @@ VIEW = "GET (no view)"
 @pytest.fixture(autouse=True)
 def _nothing_recorded(monkeypatch):
     forget()
+    wanted.clear()
     monkeypatch.setattr(buffer, "_bars", {})
 
 
