@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from performance.benchmarks import observer_turns
 from performance.benchmarks.observer_console import console_rows
 from performance.benchmarks.report import Report, Row, judged
+from performance.storage.reading import values
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -50,20 +51,30 @@ def run(
     progress: Callable[[str], None],
 ) -> Report:
     """Measure and judge, in a scratch database."""
-    rows = compared("API", "requests/s", *observer_turns.api(rounds, requests, warm_up, progress))
+    sides = observer_turns.api(rounds, requests, warm_up, progress)
+    rows = [*compared("API", "requests/s", *sides), told("API", "web")]
     sides = observer_turns.workers(rounds, jobs, seconds, warm_up, progress)
-    rows += compared("worker", "jobs/s", *sides)
+    rows += [*compared("worker", "jobs/s", *sides), told("worker", "worker")]
     progress("seven days of a busy fleet …")
     return Report("observer", [*rows, *console_rows(keys)])
 
 
 def compared(name: str, unit: str, watched: Side, unwatched: Side) -> list[Row]:
-    """What both did a second, and how long one in twenty took."""
+    """What both did a second, how long one in twenty took, and what was computed for each."""
     rate, tail = watched.rate / unwatched.rate, unwatched.p95 / watched.p95
+    cpu = watched.cpu_each / unwatched.cpu_each
     return [
         Row(f"{name} watched", watched.rate, unit),
         Row(f"{name} unwatched", unwatched.rate, unit),
         judged(f"{name} throughput, watched ÷ unwatched", rate, "×", "≥", GOAL),
         Row(f"{name} p95 watched", watched.p95, "ms"),
         judged(f"{name} p95, unwatched ÷ watched", tail, "×", "≥", GOAL),
+        Row(f"{name} processor time of each, unwatched", unwatched.cpu_each, "ms"),
+        Row(f"{name} processor time, watched ÷ unwatched", cpu, "×"),
     ]
+
+
+def told(name: str, role: str) -> Row:
+    """What the console itself says that watching costs in a process of that role, the dearest."""
+    costs = [one["cost"] for one in values("process").values() if one["role"] == role]
+    return Row(f"{name}, what the console says it costs", 100 * max(costs, default=0.0), "%")

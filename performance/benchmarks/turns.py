@@ -26,13 +26,15 @@ ORDER = (True, False, True, True)
 class Side:
     """One of the two: its first process, and what it has done in how many seconds so far.
 
-    `times` are seconds too, of what it has begun and done in one turn.
+    `cpu` is what its processes computed meanwhile; `times` are seconds too, of what it has begun
+    and done in one turn.
     """
 
     pid: int
     is_watched: bool
     done: int = 0
     seconds: float = 0.0
+    cpu: float = 0.0
     times: list[float] = field(default_factory=list)
 
     @property
@@ -44,6 +46,11 @@ class Side:
     def p95(self) -> float:
         """One in twenty took longer, in milliseconds."""
         return 1000 * quantiles(self.times, n=20)[-1]
+
+    @property
+    def cpu_each(self) -> float:
+        """What it computed for each that it did, in milliseconds."""
+        return 1000 * self.cpu / self.done
 
     def add(self, seconds: float, done: int, times: Iterable[float]) -> None:
         """What it did in a turn."""
@@ -60,6 +67,10 @@ class Side:
         """End that."""
         for process in self._processes():
             process.resume()
+
+    def computed(self) -> float:
+        """Seconds that its processes have computed since they began."""
+        return sum(sum(process.cpu_times()[:2]) for process in self._processes())
 
     def _processes(self) -> list[psutil.Process]:
         first = psutil.Process(self.pid)
@@ -79,11 +90,13 @@ def in_turns(sides: Sequence[Side], rounds: int, turn: Callable[[Side], None]) -
             yield number
             for is_watched in ORDER[:: 1 if number % 2 else -1]:
                 side = by_kind[is_watched]
+                before = side.computed()
                 side.go_on()
                 try:
                     turn(side)
                 finally:
                     side.stop()
+                side.cpu += side.computed() - before
     finally:
         for side in sides:
             side.go_on()

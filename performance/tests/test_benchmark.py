@@ -95,7 +95,7 @@ def test_throughput_counts_every_job_once(tmp_path):
 @pytest.mark.django_db
 def test_the_recorders_benchmark_has_a_figure_for_each_hot_path():
     report = recorders.run(number=20, progress=lambda _: None)
-    assert [row.unit for row in report.rows] == ["µs"] * 5 + ["ms"] * 2
+    assert [row.unit for row in report.rows] == ["µs"] * 4 + ["ms"] * 2
     assert all(row.value > 0 for row in report.rows if row.unit == "ms")
 
 
@@ -106,7 +106,8 @@ def test_the_observer_benchmark_compares_both_ways_and_times_every_card(tmp_path
     done = benchmark("observer", *few, "--json", str(report))
     assert "watched ÷ unwatched" in done.stdout, done.stderr
     rows = {row["metric"]: row for row in json.loads(report.read_text())["rows"]}
-    assert all(row["value"] > 0 for row in rows.values())
+    # What a process says of itself takes some seconds.
+    assert all(row["value"] > 0 for name, row in rows.items() if "the console says" not in name)
     assert rows["rows of a busy fleet"]["value"] < 150_000
     assert {name for name in rows if name.startswith("card ")} == {
         f"card {name}, slowest window" for name in CARDS

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 import psutil
 import pytest
 
+from cachelayer.tests.servers import until
 from performance.benchmarks.turns import Side, in_turns
 
 # A process with a child, as a server has; both wait until they are ended.
@@ -74,3 +75,22 @@ def test_a_side_is_told_by_what_it_did_a_second_and_how_long_one_in_twenty_took(
     side.add(2.0, 60, [0.1] * 60)
     side.add(2.0, 40, [0.2] * 40)
     assert (side.rate, side.p95) == (25, 200)
+
+
+def test_what_is_computed_in_a_turn_counts_for_who_has_it(sides):
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
+        side, (_, other) = Side(busy.pid, is_watched=True), sides
+
+        def turn(whose):
+            began = side.computed()
+            if whose is side:
+                until(lambda: side.computed() >= began + 0.05)
+            whose.add(1, 5, [])
+
+        try:
+            list(in_turns([side, other], 1, turn))
+        finally:
+            busy.kill()
+    assert side.cpu >= 0.15
+    assert side.cpu_each == pytest.approx(1000 * side.cpu / 15)
+    assert other.cpu < side.cpu
