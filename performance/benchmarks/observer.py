@@ -7,10 +7,10 @@ Then the overview and each card over the data of `busy_fleet`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from performance.benchmarks import observer_turns
 from performance.benchmarks.observer_console import console_rows
+from performance.benchmarks.observer_turns import Length, api, in_starts, workers
 from performance.benchmarks.report import Report, Row, judged
 from performance.storage.reading import values
 
@@ -25,8 +25,13 @@ GOAL = 0.95
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """`--rounds`, `--requests`, `--jobs`, `--seconds`, `--warm-up`, `--keys`."""
-    parser.add_argument("--rounds", type=int, default=60, help="of four turns (default 60)")
+    """`--starts`, `--rounds`, `--requests`, `--jobs`, `--seconds`, `--warm-up`, `--keys`."""
+    parser.add_argument(
+        "--starts", type=int, default=5, help="of both that are compared (default 5)"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=12, help="of four turns, a start (default 12)"
+    )
     parser.add_argument(
         "--requests", type=int, default=240, help="of the API, a turn (default 240)"
     )
@@ -35,26 +40,18 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--seconds", type=float, default=1.0, help="a turn of a worker takes (default 1)"
     )
     parser.add_argument(
-        "--warm-up", type=float, default=15.0, help="seconds that processes run before (default 15)"
+        "--warm-up", type=float, default=10.0, help="seconds that processes run before (default 10)"
     )
     parser.add_argument("--keys", type=int, help="of each type in the busy fleet (default: all)")
 
 
-def run(
-    *,
-    rounds: int,
-    requests: int,
-    jobs: int,
-    seconds: float,
-    warm_up: float,
-    keys: int | None,
-    progress: Callable[[str], None],
-) -> Report:
+def run(*, keys: int | None, progress: Callable[[str], None], **options: Any) -> Report:
     """Measure and judge, in a scratch database."""
-    sides = observer_turns.api(rounds, requests, warm_up, progress)
-    rows = [*compared("API", "requests/s", *sides), told("API", "web")]
-    sides = observer_turns.workers(rounds, jobs, seconds, warm_up, progress)
-    rows += [*compared("worker", "jobs/s", *sides), told("worker", "worker")]
+    length = Length(**options)
+    rows = compared("API", "requests/s", *in_starts(api, length, progress))
+    rows.append(told("API", "web"))
+    rows += compared("worker", "jobs/s", *in_starts(workers, length, progress))
+    rows.append(told("worker", "worker"))
     progress("seven days of a busy fleet …")
     return Report("observer", [*rows, *console_rows(keys)])
 

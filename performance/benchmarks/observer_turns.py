@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from django.utils import timezone
 
@@ -21,70 +21,103 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     Say = Callable[[str], None]
+    Order = tuple[bool, bool]
 
 SCRAPES_AT_ONCE = 100
-WATCHED, UNWATCHED = {"PERFORMANCE_ENABLED": "true"}, {"PERFORMANCE_ENABLED": "false"}
+ENVIRONMENTS = {
+    True: {"PERFORMANCE_ENABLED": "true"},
+    False: {"PERFORMANCE_ENABLED": "false"},
+}
+# Who is started first.
+ORDERS = ((True, False), (False, True))
 
 
-def api(rounds: int, requests: int, warm_up: float, progress: Say) -> tuple[Side, Side]:
+class Length(NamedTuple):
+    """How long it is measured: `rounds` of turns after each start, and what a round has.
+
+    `warm_up` and `seconds` are seconds, before the first round and of a turn of a worker.
+    """
+
+    starts: int
+    rounds: int
+    requests: int
+    jobs: int
+    seconds: float
+    warm_up: float
+
+
+def in_starts(
+    once: Callable[[Length, Order, Say], tuple[Side, Side]], length: Length, progress: Say
+) -> tuple[Side, Side]:
+    """Who is watched and who is not, all starts together."""
+    watched, unwatched = once(length, ORDERS[0], progress)
+    for number in range(1, length.starts):
+        progress(f"start {number + 1} of {length.starts}")
+        found = once(length, ORDERS[number % 2], progress)
+        watched.join(found[0])
+        unwatched.join(found[1])
+    return watched, unwatched
+
+
+def api(length: Length, order: Order, progress: Say) -> tuple[Side, Side]:
     """Two web processes; a turn is as many requests as some connections send at once."""
     clear()
     headers = {"Authorization": f"Bearer {api_key()}", "Content-Type": "application/json"}
     with ExitStack() as stack:
         bases: dict[int, str] = {}
-        for environment in (WATCHED, UNWATCHED):
-            base, pid = stack.enter_context(web_process(DB_POOL_SIZE="4", **environment))
-            bases[pid] = base
-            send_at_once(base, headers, requests)
-        time.sleep(warm_up)
-        watched, unwatched = sides(*bases)
+        pids: dict[bool, int] = {}
+        for is_watched in order:
+            one = web_process(DB_POOL_SIZE="4", **ENVIRONMENTS[is_watched])
+            base, pid = stack.enter_context(one)
+            bases[pid], pids[is_watched] = base, pid
+            send_at_once(base, headers, length.requests)
+        time.sleep(length.warm_up)
+        watched, unwatched = sides(pids)
 
         def turn(side: Side) -> None:
             began = time.perf_counter()
-            times = send_at_once(bases[side.pid], headers, requests)
+            times = send_at_once(bases[side.pid], headers, length.requests)
             side.add(time.perf_counter() - began, len(times), times)
 
-        for number in in_turns((watched, unwatched), rounds, turn):
-            tell(progress, f"API, round {number + 1} of {rounds}", watched, unwatched)
+        for number in in_turns((watched, unwatched), length.rounds, turn):
+            tell(progress, f"API, round {number + 1} of {length.rounds}", watched, unwatched)
     return watched, unwatched
 
 
-def workers(
-    rounds: int, jobs: int, seconds: float, warm_up: float, progress: Say
-) -> tuple[Side, Side]:
+def workers(length: Length, order: Order, progress: Say) -> tuple[Side, Side]:
     """Two workers, of which one at a time drains the queue, for so many seconds.
 
-    Raises RuntimeError when `jobs`, which are submitted for each round, are too few.
+    Raises RuntimeError when the jobs that are submitted for each round are too few.
     """
     clear()
     turns: dict[int, list[tuple[datetime, datetime]]] = {}
-    with (
-        practice_site() as site,
-        worker(site, SCRAPES_AT_ONCE, **WATCHED) as one,
-        worker(site, SCRAPES_AT_ONCE, **UNWATCHED) as other,
-    ):
-        time.sleep(warm_up)
-        watched, unwatched = sides(one, other)
+    with practice_site() as site, ExitStack() as stack:
+        pids: dict[bool, int] = {}
+        for is_watched in order:
+            one = worker(site, SCRAPES_AT_ONCE, **ENVIRONMENTS[is_watched])
+            pids[is_watched] = stack.enter_context(one)
+        time.sleep(length.warm_up)
+        watched, unwatched = sides(pids)
 
         def turn(side: Side) -> None:
             began = timezone.now()
-            time.sleep(seconds)
+            time.sleep(length.seconds)
             turns.setdefault(side.pid, []).append((began, timezone.now()))
 
-        for number in in_turns((watched, unwatched), rounds, turn):
+        for number in in_turns((watched, unwatched), length.rounds, turn):
             if number:
                 require_some_left()
-            submit(site, jobs)
-            progress(f"worker, round {number + 1} of {rounds}")
+            submit(site, length.jobs)
+            progress(f"worker, round {number + 1} of {length.rounds}")
         require_some_left()
     for side in (watched, unwatched):
         count(side, turns[side.pid])
     return watched, unwatched
 
 
-def sides(watched: int, unwatched: int) -> tuple[Side, Side]:
-    """Of processes with these ids."""
-    return Side(watched, is_watched=True), Side(unwatched, is_watched=False)
+def sides(pids: dict[bool, int]) -> tuple[Side, Side]:
+    """Who is watched and who is not, of processes with these ids."""
+    return Side(pids[True], is_watched=True), Side(pids[False], is_watched=False)
 
 
 def tell(progress: Say, what: str, watched: Side, unwatched: Side) -> None:

@@ -102,7 +102,7 @@ def test_the_recorders_benchmark_has_a_figure_for_each_hot_path():
 @pytest.mark.xdist_group("benchmarks")
 def test_the_observer_benchmark_compares_both_ways_and_times_every_card(tmp_path):
     report = tmp_path / "report.json"
-    few = ["--rounds", "1", "--requests", "40", "--warm-up", "1", "--keys", "2"]
+    few = ["--starts", "2", "--rounds", "1", "--requests", "40", "--warm-up", "1", "--keys", "2"]
     done = benchmark("observer", *few, "--json", str(report))
     assert "watched ÷ unwatched" in done.stdout, done.stderr
     rows = {row["metric"]: row for row in json.loads(report.read_text())["rows"]}
