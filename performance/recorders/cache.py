@@ -5,6 +5,7 @@ from __future__ import annotations
 from time import monotonic, perf_counter, time
 from typing import TYPE_CHECKING
 
+from performance.recording.governor import IN_REQUESTS
 from performance.recording.process import buffer, governor
 from performance.recording.rescue import failed, is_unobserved, rescued
 from performance.recording.watch import current
@@ -36,7 +37,7 @@ def remote_answered(seconds: float) -> None:
             watch.cache += seconds * 1000
     except Exception:
         failed(NAME)
-    governor.spent += perf_counter() - began
+    governor.spent += IN_REQUESTS * (perf_counter() - began)
 
 
 class CacheSampler:

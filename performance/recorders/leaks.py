@@ -113,9 +113,6 @@ class Checkouts:
         """Start again: a child has no connection of its parent's."""
         self.held.clear()
 
-    def __len__(self) -> int:
-        return len(self.held)
-
     def force(self, checkout: Checkout) -> None:
         """Give back what nobody uses; its leak is told.
 

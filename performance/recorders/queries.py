@@ -23,6 +23,7 @@ from performance.models import Kind
 from performance.recorders import nplusone
 from performance.recorders.requests import view_of
 from performance.recording import origin
+from performance.recording.governor import IN_REQUESTS
 from performance.recording.process import buffer, governor
 from performance.recording.rescue import failed, is_unobserved, rescued
 from performance.recording.watch import current
@@ -81,7 +82,7 @@ def watched(
         with rescued(NAME):
             statement = record(watch, sql, None if many else parameters, (ended - began) * 1000, 0)
             buffer.count(ERROR, statement.fingerprint, watch.weight if watch else 1.0)
-        governor.spent += perf_counter() - ended
+        governor.spent += IN_REQUESTS * (perf_counter() - ended)
         raise
     ended = perf_counter()
     try:
@@ -90,7 +91,7 @@ def watched(
         record(watch, sql, None if many else parameters, (ended - began) * 1000, rows)
     except Exception:
         failed(NAME)
-    governor.spent += perf_counter() - ended
+    governor.spent += IN_REQUESTS * (perf_counter() - ended)
     return result
 
 

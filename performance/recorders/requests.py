@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jobs.signals import client_waited
 from performance.recorders import nplusone
+from performance.recording.governor import IN_REQUESTS
 from performance.recording.process import buffer, governor
 from performance.recording.rescue import failed
 from performance.recording.watch import current
@@ -77,7 +78,7 @@ def ended(request: HttpRequest, response: HttpResponseBase, watch: Watch) -> Non
         buffer.put_off(NAME, record, one)
     except Exception:
         failed(NAME)
-    governor.spent += perf_counter() - now
+    governor.spent += IN_REQUESTS * (perf_counter() - now)
 
 
 def record(one: Ended) -> None:

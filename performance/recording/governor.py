@@ -21,6 +21,10 @@ WINDOW = 30.0
 LEAST = 0.25
 # Less than so many seconds at a rate say nothing about whether more would cost too much.
 SETTLED = 8.0
+# What a recorder can time of itself in a request, it costs so many times: calls into it, clocks,
+# its layer, and what it pushes out of the processor's caches are the larger part. `benchmark
+# observer` tells the processor time of being watched, and what the console says of it.
+IN_REQUESTS = 3.0
 # With a quarter more it still costs less than the most.
 ENOUGH_LEFT, MORE = 0.75, 1.25
 
@@ -38,7 +42,7 @@ class Reading(NamedTuple):
 class Governor:
     """`rate` is the share of requests that are looked at in detail; counts are always exact.
 
-    Recorders add the seconds they took to `spent`, the observer its own to `background`; `share`
+    Recorders add the seconds they cost to `spent`, the observer its own to `background`; `share`
     is what that was of the process's processor time lately. The observer runs beside the work and
     at any rate: while the process is idle, its share is that of a core.
     `fixed` is a rate that somebody has set whatever it costs.

@@ -107,7 +107,7 @@ async def test_what_was_closed_with_its_pool_is_forgotten(pool, kept):
     await take_and_keep(pool, kept)
     pool.terminate()
     assert held() == []
-    assert len(checkouts) == 0
+    assert checkouts.held == {}
 
 
 async def test_the_listener_of_the_claim_loop_is_not_told_of(pool, told):

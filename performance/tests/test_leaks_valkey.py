@@ -304,4 +304,4 @@ def test_what_was_taken_in_a_loop_that_is_closed_is_forgotten(taken):
     asyncio.run(main())
     assert held() == []
     assert taken
-    assert len(checkouts) == 0
+    assert checkouts.held == {}

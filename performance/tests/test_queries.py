@@ -24,7 +24,9 @@ from performance.cards.queries import QueriesCard
 from performance.cards.shapes import Health, Level
 from performance.conf import performance_settings
 from performance.models import Kind
+from performance.recorders import queries
 from performance.recorders.queries import plain, watched
+from performance.recording.governor import IN_REQUESTS
 from performance.recording.process import buffer, governor
 from performance.recording.rescue import failures, unobserved
 from performance.recording.stream import Stream
@@ -321,10 +323,15 @@ def test_a_query_is_run_whatever_goes_wrong_with_its_record():
     assert failures.pop("query") == 1
 
 
-def test_watching_is_counted_as_a_cost():
+def test_what_a_record_takes_is_counted_as_a_part_of_its_cost(monkeypatch):
+    # When the query begins, when it has ended, when it is recorded.
+    times = iter([10.0, 11.0, 11.5])
+    monkeypatch.setattr(queries, "perf_counter", lambda: next(times))
     before = governor.spent
-    run("SELECT 1")
-    assert governor.spent > before
+    with connection.cursor() as cursor:
+        context = {"connection": connection, "cursor": cursor}
+        watched(lambda *_: None, "SELECT 1", None, False, context)
+    assert governor.spent - before == pytest.approx(0.5 * IN_REQUESTS)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout, TooManyRequests
 
 from performance.recorders.leaks import NAME, checkouts
 from performance.recorders.pools import waits
+from performance.recording.governor import IN_REQUESTS
 from performance.recording.process import governor
 from performance.recording.rescue import failed
 from scraper_site.postgresql.bounded import BoundedConnection
@@ -42,7 +43,7 @@ class WatchedPool(ConnectionPool[BoundedConnection]):
         asker = sys._getframe(1)
         if asker.f_code is not DJANGO:
             checkouts.take(self, connection, waits.key(self.name), asker)
-        governor.spent += perf_counter() - got
+        governor.spent += IN_REQUESTS * (perf_counter() - got)
         return connection
 
     def lend(self, connection: BoundedConnection, wrapper: BaseDatabaseWrapper) -> None:
