@@ -40,7 +40,10 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--seconds", type=float, default=1.0, help="a turn of a worker takes (default 1)"
     )
     parser.add_argument(
-        "--warm-up", type=float, default=10.0, help="seconds that processes run before (default 10)"
+        "--warm-up",
+        type=float,
+        default=20.0,
+        help="seconds that processes work before (default 20)",
     )
     parser.add_argument("--keys", type=int, help="of each type in the busy fleet (default: all)")
 

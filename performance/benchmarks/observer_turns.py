@@ -70,8 +70,7 @@ def api(length: Length, order: Order, progress: Say) -> tuple[Side, Side]:
             one = web_process(DB_POOL_SIZE="4", **ENVIRONMENTS[is_watched])
             base, pid = stack.enter_context(one)
             bases[pid], pids[is_watched] = base, pid
-            send_at_once(base, headers, length.requests)
-        time.sleep(length.warm_up)
+        warm(bases.values(), headers, length)
         watched, unwatched = sides(pids)
 
         def turn(side: Side) -> None:
@@ -82,6 +81,16 @@ def api(length: Length, order: Order, progress: Say) -> tuple[Side, Side]:
         for number in in_turns((watched, unwatched), length.rounds, turn):
             tell(progress, f"API, round {number + 1} of {length.rounds}", watched, unwatched)
     return watched, unwatched
+
+
+def warm(bases: Iterable[str], headers: dict[str, str], length: Length) -> None:
+    """Have all of them answer as they will be asked to: how much is looked at settles meanwhile."""
+    until = time.perf_counter() + length.warm_up
+    while True:
+        for base in bases:
+            send_at_once(base, headers, length.requests)
+        if time.perf_counter() >= until:
+            return
 
 
 def workers(length: Length, order: Order, progress: Say) -> tuple[Side, Side]:
