@@ -45,7 +45,7 @@ bench: $(VENV)/.run ## measure the worker against a bare loop over the same page
 faults: $(VENV)/.dev ## break everything, check that nothing is lost; ARGS="--seed N --duration S --json FILE"
 	@$(BIN)/python -m tests.faults $(ARGS)
 
-screenshots: $(VENV)/.dev ## put load on the service for a minute and write docs/images
+screenshots: $(VENV)/.dev ## put load on the service for some minutes and write docs/images
 	@rm -rf .local/screenshots-data
 	@$(EMBEDDED) --data-dir .local/screenshots-data -- $(BIN)/python -m performance.benchmarks.screenshots
 
