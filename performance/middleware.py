@@ -91,20 +91,25 @@ class Streamed:
 
     def __next__(self) -> bytes:
         self._was_sent()
-        token = begin(self._watch)
         try:
-            return next(self._parts)
+            return self._next()
         except BaseException:
             self._end()
             raise
         finally:
-            end(self._watch, token)
             self._sent_at = perf_counter()
 
     def close(self) -> None:
         """Django calls it when the answer was sent, or nobody reads it any more."""
         self._was_sent()
         self._end()
+
+    def _next(self) -> bytes:
+        token = begin(self._watch)
+        try:
+            return next(self._parts)
+        finally:
+            end(self._watch, token)
 
     def _was_sent(self) -> None:
         # How fast somebody reads is no slowness of ours.

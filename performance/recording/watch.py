@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 class Watch:
     """Milliseconds by what they were spent on; it stands for `weight` of its like.
 
-    `lag` is complete when the request ends: what it held up itself is taken off before it is added.
-
+    `cpu` and `lag` are whole when the request ends: while it runs, less than nothing.
     What the client has `asked` to wait, or takes to read what is streamed, is none of them.
     With a weight of 0 the request is counted, but nobody looks at what it does.
     Whoever watches one thing in detail keeps its notes in `notes`, by its own name.

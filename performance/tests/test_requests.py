@@ -13,6 +13,7 @@ from performance.entry import Name
 from performance.middleware import RequestsMiddleware
 from performance.profiling.requests import wanted
 from performance.recorders.requests import ALL, EVIDENCE_FROM, NAME, PARTS, Ended, record_parts
+from performance.recording import buffer as module
 from performance.recording.process import buffer
 from performance.recording.watch import Watch, current
 from performance.storage.reading import Scope
@@ -140,6 +141,13 @@ def test_what_a_streamed_answer_waits_for_belongs_to_its_request():
     assert found[Name(NAME, VIEW)].count == 1
     assert found[Name("request.queries", VIEW)].sum == 2
     assert current.get() is None
+
+
+def test_a_streamed_answer_is_recorded_with_all_that_it_computed(monkeypatch):
+    # At once: there is no later for what is missing.
+    monkeypatch.setattr(module, "MOST_PUT_OFF", 1)
+    list(ask(streamed(b"line", lambda: sum(range(100_000)) and b"line")))
+    assert buffer.take("").tallies[Name("request.cpu", VIEW)].sum > 0
 
 
 def test_a_streamed_answer_that_fails_is_a_request_all_the_same():
