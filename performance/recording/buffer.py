@@ -6,7 +6,7 @@ adds it up does so once a second.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +44,7 @@ class Buffer:
     def __init__(self) -> None:
         """Empty."""
         self._tallies: dict[Name, Tally] = {}
-        self._put_off: list[tuple[str, Callable[..., object], tuple[Any, ...]]] = []
+        self._put_off: deque[tuple[str, Callable[..., object], tuple[Any, ...]]] = deque()
         self._waiting: dict[tuple[str, str], list[float]] = {}
         self._parts: dict[tuple[tuple[str, ...], str], list[float]] = {}
         self._keys: dict[str, int] = {}
@@ -162,8 +162,12 @@ class Buffer:
         self.described.clear()
 
     def _catch_up(self) -> None:
-        put_off, self._put_off = self._put_off, []
-        for recorder, record, entry in put_off:
+        # Whoever catches up at the same time takes others of them: each is recorded once.
+        while self._put_off:
+            try:
+                recorder, record, entry = self._put_off.popleft()
+            except IndexError:
+                return
             try:
                 record(*entry)
             except Exception:

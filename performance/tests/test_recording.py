@@ -1,5 +1,7 @@
 """What recorders say is folded, bounded, and read back as it was; garbage is no message."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 from types import SimpleNamespace
 
@@ -287,3 +289,34 @@ def test_what_is_unobserved_is_so_only_inside():
 def test_who_looks_seldom_waits_while_a_process_starts():
     first = {every: Turn.of(SimpleNamespace(every=every), 100.0).due_at for every in (2, 20, 300)}
     assert first == {2: 100.0, 20: 105.0, 300: 110.0}
+
+
+def test_what_is_put_off_is_recorded_once_though_two_catch_up_at_the_same_time(buffer):
+    both = threading.Barrier(2)
+
+    def slow(value):
+        # The other thread takes while this one is at the first.
+        if value == 1.0:
+            both.wait(10)
+            both.wait(10)
+        buffer.record("type", "key", value)
+
+    for value in (1.0, 2.0, 3.0):
+        buffer.put_off("recorder", slow, value)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(buffer.take, "first")
+        both.wait(10)
+        second = buffer.take("second")
+        both.wait(10)
+    counts = [one.tallies[Name("type", "key")].count for one in (first.result(), second)]
+    assert counts == [1, 2]
+
+
+def test_what_is_put_off_and_fails_is_counted_as_its_recorders_failure(buffer):
+    def broken():
+        raise ValueError
+
+    buffer.put_off("recorder", broken)
+    buffer.put_off("recorder", buffer.record, "type", "key", 1.0)
+    assert buffer.take("me").tallies[Name("type", "key")].count == 1
+    assert failures.pop("recorder") == 1
