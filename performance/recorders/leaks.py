@@ -184,11 +184,12 @@ def ended(**_: object) -> None:
         return
     current.set(None)
     work.is_over = True
+    # Seldom is there anything left to do.
     for wrapper in work.wrappers:
         if wrapper.connection is not None or wrapper.in_atomic_block:
             with rescued(NAME):
                 leave(wrapper, work)
     for checkout in list(work.held.values()):
-        if checkout.is_abandoned():
-            with rescued(NAME):
+        with rescued(NAME):
+            if checkout.is_abandoned():
                 checkouts.force(checkout)
