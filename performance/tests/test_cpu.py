@@ -71,8 +71,8 @@ def test_a_greenlet_is_not_held_up_by_what_it_does_itself(switches):
         switches.end(watch)
     finally:
         heartbeat.stop()
-    assert watch.lag == pytest.approx(0, abs=1)
-    assert watch.cpu > 15
+    assert watch.lag == pytest.approx(0, abs=1e-3)
+    assert watch.cpu >= 20
 
 
 def test_who_listened_to_switches_before_still_does():

@@ -25,7 +25,7 @@ from performance.observing import stream
 from performance.recorders.blocking import ABOUT, COLLECTION, OUTSIDE, BlockingFinder
 from performance.recorders.garbage import Collections
 from performance.recorders.lag import LagSampler
-from performance.recording.heartbeat import BEAT, Heartbeat, heartbeat
+from performance.recording.heartbeat import Heartbeat, heartbeat
 from performance.recording.process import buffer
 from performance.storage.digest import Digest
 from performance.storage.reading import Scope, series, total
@@ -52,6 +52,16 @@ def _nothing_recorded():
     forget()
 
 
+async def a_beat():
+    """The next comes."""
+    due = heartbeat.due
+
+    async def has_come():
+        return heartbeat.due != due
+
+    await until_async(has_come, 10)
+
+
 def blame(work):
     """Whom a loop that is held up by `work` blames."""
 
@@ -68,7 +78,7 @@ def blame(work):
             # For what a machine keeps from running nobody is to blame: then it is done again.
             for _ in range(MOST_TRIES):
                 # A beat first, so that the next is due while it works.
-                await asyncio.sleep(2 * BEAT)
+                await a_beat()
                 work()
                 with suppress(TimeoutError):
                     await until_async(is_told, 2)
@@ -152,7 +162,8 @@ def test_the_present_state_tells_of_the_last_minute():
     async def main():
         sampler = LagSampler("worker")
         sampler.start()
-        await asyncio.sleep(3 * BEAT)
+        await a_beat()
+        await a_beat()
         sampler.sample()
         sampler.stop()
 
