@@ -1,7 +1,8 @@
 """What it costs to be watched, and how fast the console shows seven days of a busy fleet.
 
 The API (jobs submitted and asked for, by several connections at once) and a worker that drains
-jobs, each with all recorders on and with PERFORMANCE_ENABLED=false, in turns of a second or less.
+jobs, each with all recorders on and with PERFORMANCE_ENABLED=false, in turns of a second or less,
+both started several times.
 Then the overview and each card over the data of `busy_fleet`.
 """
 
@@ -43,7 +44,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--warm-up",
         type=float,
         default=20.0,
-        help="seconds that processes work before (default 20)",
+        help="seconds before: web processes answer, workers wait for jobs (default 20)",
     )
     parser.add_argument("--keys", type=int, help="of each type in the busy fleet (default: all)")
 

@@ -35,7 +35,8 @@ ORDERS = ((True, False), (False, True))
 class Length(NamedTuple):
     """How long it is measured: `rounds` of turns after each start, and what a round has.
 
-    `warm_up` and `seconds` are seconds, before the first round and of a turn of a worker.
+    `warm_up` and `seconds` are seconds: before the first round, when web processes answer and
+    workers wait for jobs; and of a turn of a worker.
     """
 
     starts: int
