@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from datetime import datetime
 
+    from django.db.models import QuerySet
+
     Say = Callable[[str], None]
     Order = tuple[bool, bool]
 
@@ -28,6 +30,8 @@ ENVIRONMENTS = {
     True: {"PERFORMANCE_ENABLED": "true"},
     False: {"PERFORMANCE_ENABLED": "false"},
 }
+# Seconds that a turn of a worker may take, and attempts that it must have, so that they have a p95.
+LONGEST_TURN, FEWEST = 30.0, 2
 # Who is started first.
 ORDERS = ((True, False), (False, True))
 
@@ -112,6 +116,7 @@ def workers(length: Length, order: Order, progress: Say) -> tuple[Side, Side]:
         def turn(side: Side) -> None:
             began = timezone.now()
             time.sleep(length.seconds)
+            wait_for_some(side, began)
             turns.setdefault(side.pid, []).append((began, timezone.now()))
 
         for number in in_turns((watched, unwatched), length.rounds, turn):
@@ -137,14 +142,30 @@ def tell(progress: Say, what: str, watched: Side, unwatched: Side) -> None:
     progress(what)
 
 
+def attempts(side: Side) -> QuerySet[Attempt]:
+    """Those of a worker."""
+    return Attempt.objects.filter(worker__endswith=f"/{side.pid}")
+
+
+def wait_for_some(side: Side, began: datetime) -> None:
+    """Let a turn go on until attempts fit into it: on a busy machine a second may be too short.
+
+    Raises RuntimeError when none do.
+    """
+    until = time.monotonic() + LONGEST_TURN
+    while attempts(side).filter(started_at__gte=began)[:FEWEST].count() < FEWEST:
+        if time.monotonic() > until:
+            raise RuntimeError("A worker has done nothing in its turn: see its output.")
+        time.sleep(0.05)
+
+
 def count(side: Side, turns: Iterable[tuple[datetime, datetime]]) -> None:
     """What a worker has done in its turns.
 
     An attempt that was begun in an earlier turn took as long as its worker was stopped.
     """
-    mine = Attempt.objects.filter(worker__endswith=f"/{side.pid}")
     for began, ended in turns:
-        ran = mine.filter(finished_at__gt=began, finished_at__lte=ended)
+        ran = attempts(side).filter(finished_at__gt=began, finished_at__lte=ended)
         moments = list(ran.values_list("started_at", "finished_at"))
         whole = [(to - since).total_seconds() for since, to in moments if since >= began]
         side.add((ended - began).total_seconds(), len(moments), whole)
