@@ -15,6 +15,7 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from cachelayer.breaker import CircuitBreaker
 from cachelayer.conf import CacheSettings, cache_settings
 from cachelayer.flights import AsyncFlight, Flight, Flights
+from cachelayer.loaded import Loaded
 from cachelayer.local import LocalCache
 from cachelayer.messages import Messages
 from cachelayer.pools import async_client
@@ -53,6 +54,7 @@ class Layer:
         )
         self.tags = Tags(self.remote, settings.prefix, settings.local_ttl)
         self.messages = Messages(self)
+        self.loaded = Loaded()
         self.flights = Flights(Flight)
         self.async_flights = Flights(AsyncFlight)
 

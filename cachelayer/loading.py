@@ -149,6 +149,7 @@ class Loading:
         started = time.perf_counter()
         try:
             value = yield Load()
+            counters.reloads += self._entries.layer.loaded.again(self._key)
             commands = self._entries.store(self._key, value, token)
         except GeneratorExit:
             raise

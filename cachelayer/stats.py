@@ -10,7 +10,7 @@ reads the others' files, not their memory.
 from __future__ import annotations
 
 import threading
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -39,7 +39,8 @@ class Event:
 class LevelStats:
     """Counters of a namespace at one level; callers add to them directly (`level.hits += 1`).
 
-    `waits` are callers that waited for another's load; `load_seconds` are seconds.
+    `reloads` are loads of what this process has loaded before; `waits` are callers that waited for
+    another's load; `load_seconds` are seconds.
     """
 
     bytes_read: int = 0
@@ -53,6 +54,7 @@ class LevelStats:
     loads: int = 0
     misses: int = 0
     negative_hits: int = 0
+    reloads: int = 0
     sets: int = 0
     stale_serves: int = 0
     too_large: int = 0
@@ -62,6 +64,14 @@ class LevelStats:
         """An entry was found; a `missing` one says that there is no value."""
         self.hits += 1
         self.negative_hits += missing
+
+
+_names = tuple(one.name for one in fields(LevelStats))
+
+
+def numbers(stats: LevelStats) -> dict[str, float]:
+    """As plain data; `asdict` would copy each number deeply."""
+    return {name: getattr(stats, name) for name in _names}
 
 
 class NamespaceStats:
@@ -173,7 +183,7 @@ class Stats:
     def snapshot(self) -> dict[str, dict[str, dict[str, float]]]:
         """Namespace to level ("local" or "remote") to counter to number."""
         return {
-            name: {"local": asdict(space.local), "remote": asdict(space.remote)}
+            name: {"local": numbers(space.local), "remote": numbers(space.remote)}
             for name, space in sorted(self._namespaces.items())
         }
 

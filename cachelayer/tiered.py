@@ -38,7 +38,7 @@ class TieredCache:
         Without `one_load_in_fleet` each process loads for itself, which for a cheap loader is less
         than asking the others.
         """
-        self._namespace = namespace
+        self.namespace = namespace
         self._version = version
         self._policies = Policies(policy)
         self._layer = layer
@@ -99,6 +99,6 @@ class TieredCache:
         layer = self._layer()
         entries = self._entries
         if entries is None or entries.layer is not layer:
-            entries = Entries(layer, self._namespace, self._version, self._policies)
+            entries = Entries(layer, self.namespace, self._version, self._policies)
             self._entries = entries
         return entries

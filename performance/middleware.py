@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeGuard
+from weakref import ref
 
 from django.core.exceptions import MiddlewareNotUsed
 from django.http import FileResponse, StreamingHttpResponse
 
 from performance.conf import performance_settings
 from performance.profiling.requests import respond, wanted
-from performance.recorders import requests
+from performance.recorders import leaks, requests
 from performance.recording.cpu import charging
 from performance.recording.process import governor
 from performance.recording.rescue import rescued, unobserved
-from performance.recording.watch import Watch, current
+from performance.recording.watch import Watch, current, lives, working
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -42,15 +43,25 @@ class RequestsMiddleware:
         if request.path.startswith(OURS):
             with unobserved():
                 return self._get_response(request)
-        watch = Watch(governor.weight(), request)
-        token = begin(watch)
+        if working.get() is not None:
+            # One that nobody has ended is over.
+            leaks.ended()
+        weight = governor.weight()
+        watch = Watch(weight, request.method, request.path_info, ref(lives.life))
+        working.set(watch)
+        # As `begin` and `end` do, without two calls in every request.
+        if weight:
+            charging().begin(watch)
+        token = current.set(watch)
         try:
             if wanted:
                 response = respond(request, self._get_response)
             else:
                 response = self._get_response(request)
         finally:
-            end(watch, token)
+            current.reset(token)
+            if weight:
+                charging().end(watch)
         if response.streaming and is_made_while_it_is_sent(response):
             with rescued(requests.NAME):
                 parts: Any = response.streaming_content

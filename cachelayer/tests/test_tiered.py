@@ -48,6 +48,25 @@ def test_a_value_is_loaded_once_and_then_comes_from_memory(layer):
     assert (count(layer, "local", "hits"), count(layer, "local", "loads")) == (2, 1)
 
 
+def test_a_load_of_what_was_loaded_before_is_counted_apart(layer):
+    values = new_cache(layer, Policy(ttl=60, remote=False))
+    for parts in ((1,), (2,)):
+        values.get_or_load(parts, Source())
+    assert (count(layer, "local", "loads"), count(layer, "local", "reloads")) == (2, 0)
+    layer.local.clear()
+    values.get_or_load((1,), Source())
+    assert (count(layer, "local", "loads"), count(layer, "local", "reloads")) == (3, 1)
+
+
+def test_what_could_not_be_loaded_was_not_loaded_before(layer):
+    values = new_cache(layer, Policy(ttl=60, remote=False))
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            values.get_or_load((1,), Source(ZeroDivisionError()))
+    values.get_or_load((1,), Source())
+    assert (count(layer, "local", "loads"), count(layer, "local", "reloads")) == (3, 0)
+
+
 def test_another_process_finds_it_in_level_2(valkey, make_layer):
     one, two = make_layer(valkey), make_layer(valkey)
     source = Source()

@@ -35,7 +35,7 @@ class Board:
     @classmethod
     def read(cls) -> Board:
         """The last one; empty before the first evaluation."""
-        found = Cursor.objects.filter(name=CURSOR).values_list("position", flat=True).first()
+        found = Cursor.at(CURSOR)
         if found is None:
             return cls()
         document = orjson.loads(found)
@@ -48,8 +48,7 @@ class Board:
     def write(self) -> None:
         """Keep it as the last."""
         document = {"at": self.at, "lines": self.lines, "since": self.since}
-        position = {"position": orjson.dumps(document).decode()}
-        Cursor.objects.update_or_create(name=CURSOR, defaults=position)
+        Cursor.move(CURSOR, orjson.dumps(document).decode())
 
     def known_since(self, now: datetime) -> dict[str, datetime]:
         """`since`, unless nobody has looked for long."""

@@ -11,17 +11,18 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-from django.db.models import Q
-
 from jobs.errors import ScrapeError, WorkerLost
 from jobs.models import Job, State
-from performance.alerts.recent import counted, of_type
+from performance.alerts.recent import counted_over, of_type
 from performance.alerts.rule import Reading, Rule, lasting, register
 from performance.models import Severity
+from performance.storage.reading import once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
+
+    from performance.alerts.recent import Counted
 
 OBJECTIVE = 0.999
 BUDGET = 1 - OBJECTIVE
@@ -30,6 +31,8 @@ LEAST_EVENTS = 20
 LEAST_FAILURES = 5
 # More jobs than that are not counted one by one.
 MOST_COUNTED = 10_000
+REQUESTS = ("request", "request.4xx", "request.5xx")
+ATTEMPTS = ("attempt.run", "attempt.error")
 
 
 class Events(NamedTuple):
@@ -64,6 +67,7 @@ SPEEDS = (
     Speed("slow", 6.0, timedelta(hours=6), timedelta(minutes=30), Severity.PAGE),
     Speed("steady", 1.0, timedelta(days=3), timedelta(hours=6), Severity.TICKET),
 )
+WINDOWS = {window for speed in SPEEDS for window in (speed.long, speed.short)}
 
 
 class Objective(NamedTuple):
@@ -83,16 +87,22 @@ def rate(long: Events, short: Events) -> float:
     return min(long.burn, short.burn)
 
 
+def counted(window: timedelta, now: datetime) -> Counted:
+    """Requests and attempts of one of WINDOWS; read at once for all rules that want any."""
+    read = once("burn", lambda: counted_over(REQUESTS + ATTEMPTS, WINDOWS, now))
+    return read[window]
+
+
 def requests(window: timedelta, now: datetime) -> Events:
     """Requests and 5xx; what was refused with a 4xx, as by a limit, is neither good nor bad."""
-    found = counted(("request", "request.4xx", "request.5xx"), window, now)
+    found = counted(window, now)
     total = of_type(found, "request") - of_type(found, "request.4xx")
     return Events(max(total, 0.0), of_type(found, "request.5xx"))
 
 
 def jobs(window: timedelta, now: datetime) -> Events:
     """Jobs that ended, and those that we failed; a target's failures are no fault of ours."""
-    found = counted(("attempt.run", "attempt.error"), window, now)
+    found = counted(window, now)
     ended = sum(
         found.get(("attempt.run", state), (0.0, 0.0))[0]
         for state in (State.SUCCEEDED, State.FAILED)
@@ -105,9 +115,10 @@ def jobs(window: timedelta, now: datetime) -> Events:
 
 def given_up(window: timedelta, now: datetime) -> int:
     """Jobs that have ended because they took their workers down: no attempt of theirs ended."""
-    lost = Q(state=State.FAILED, error_code=WorkerLost.code)
-    ended = Job.objects.filter(lost, finished_at__gt=now - window)
-    return ended[:MOST_COUNTED].count()
+    lost = Job.objects.filter(state=State.FAILED, error_code=WorkerLost.code)
+    latest = lost.filter(finished_at__gt=now - max(WINDOWS)).order_by("-finished_at")
+    ended = latest.values_list("finished_at", flat=True)[:MOST_COUNTED]
+    return sum(at > now - window for at in once("given up", lambda: list(ended)) if at)
 
 
 OBJECTIVES = (

@@ -6,7 +6,6 @@ itself refuses a second open alert of a rule and key.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from datetime import datetime, timedelta
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -19,7 +18,7 @@ from performance.alerts.catalogue import chosen
 from performance.alerts.rule import Unknown
 from performance.analysis.postgresql.rows import OURS
 from performance.models import Alert, AlertState, Severity
-from performance.recording.rescue import rescued
+from performance.recording.rescue import failed
 from performance.storage.reading import SILENCE, read_together
 
 if TYPE_CHECKING:
@@ -75,6 +74,8 @@ def evaluate(board: Board, now: datetime) -> None:
 
 def measured(choices: Sequence[Chosen], now: datetime) -> dict[str, list[Reading] | None]:
     """By rule what `look` finds. What there is no time for cannot be told; pages come first."""
+    # Rules only read: one savepoint is enough for all that fail.
+    savepoint = transaction.savepoint()
     ends = monotonic() + LONGEST_LOOK
     looked: dict[str, list[Reading] | None] = {}
     is_blind = False
@@ -82,7 +83,7 @@ def measured(choices: Sequence[Chosen], now: datetime) -> dict[str, list[Reading
         rule = choice.rule
         is_seen = choice.is_enabled and (rule.is_live or not is_blind)
         is_seen = (is_seen or rule.name == BLIND) and monotonic() < ends
-        looked[rule.name] = found = look(choice, now) if is_seen else None
+        looked[rule.name] = found = look(choice, now, savepoint) if is_seen else None
         if rule.name == BLIND:
             is_blind = found is None or any(one.value >= SILENCE.total_seconds() for one in found)
     return looked
@@ -93,12 +94,21 @@ def urgency(choice: Chosen) -> tuple[bool, bool]:
     return choice.rule.name != BLIND, choice.severity != Severity.PAGE
 
 
-def look(choice: Chosen, now: datetime) -> list[Reading] | None:
-    """What is measured now, the worst first; None when that cannot be told."""
-    found: list[Reading] | None = None
-    with rescued(f"alert {choice.rule.name}"), transaction.atomic(), suppress(Unknown):
-        found = sorted(choice.rule.measure(now), key=lambda one: -one.value)
-    return found
+def look(choice: Chosen, now: datetime, savepoint: str) -> list[Reading] | None:
+    """What is measured now, the worst first; None when that cannot be told.
+
+    After a failure the transaction goes on from the savepoint.
+    """
+    try:
+        return sorted(choice.rule.measure(now), key=lambda one: -one.value)
+    except Unknown:
+        return None
+    except Exception:
+        failed(f"alert {choice.rule.name}")
+        # A block within that failed may have marked the whole as spoilt, which it is no more.
+        transaction.set_rollback(False)
+        transaction.savepoint_rollback(savepoint)
+        return None
 
 
 class Evaluation:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from django.db.models import Sum
+from django.db.models import Q, Sum
 
 from performance.models import Aggregate
 from performance.storage.periods import PERIODS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
     from datetime import datetime
 
     from performance.storage.periods import Period
@@ -45,6 +45,31 @@ def counted(
     )
     found = rows.values("type", "key").annotate(entries=Sum("count"), total=Sum("sum"))
     return {(row["type"], row["key"]): (row["entries"], row["total"]) for row in found}
+
+
+def counted_over(
+    types: Collection[str], windows: Iterable[timedelta], now: datetime
+) -> dict[timedelta, Counted]:
+    """The same of several windows that end now: one query for each period."""
+    found: dict[timedelta, Counted] = {window: {} for window in windows}
+    for period in {period_for(window) for window in found}:
+        ours = [window for window in found if period_for(window) == period]
+        rows = Aggregate.objects.filter(
+            type__in=types,
+            period=period.seconds,
+            instance="",
+            bucket__gt=now - max(ours),
+            bucket__lte=now,
+        )
+        sums = {
+            f"{column}_{number}": Sum(column, filter=Q(bucket__gt=now - window), default=0.0)
+            for number, window in enumerate(ours)
+            for column in ("count", "sum")
+        }
+        for type, key, *both in rows.values_list("type", "key").annotate(**sums):
+            for window, one in zip(ours, zip(both[::2], both[1::2], strict=True), strict=True):
+                found[window][type, key] = one
+    return found
 
 
 def of_type(found: Counted, type: str) -> float:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 )
 def digest_lag(now: datetime) -> Iterator[Reading]:
     """What processes record does not arrive: other alerts neither fire nor end meanwhile."""
-    position = Cursor.objects.filter(name=STREAM).values_list("position", flat=True).first()
+    position = Cursor.at(STREAM)
     if position is None:
         raise Unknown
     behind = max(now.timestamp() - int(position.partition("-")[0]) / 1000, 0.0)

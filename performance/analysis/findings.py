@@ -85,12 +85,11 @@ class FindingsSampler:
             cursor.execute(TRY_LOCK)
             if not cursor.fetchone()[0]:
                 return
-            latest = Cursor.objects.filter(name=CURSOR).values_list("position", flat=True).first()
+            latest = Cursor.at(CURSOR)
             if latest and now - datetime.fromisoformat(latest) < timedelta(seconds=self.every / 2):
                 return
             review(now)
-            position = {"position": now.isoformat()}
-            Cursor.objects.update_or_create(name=CURSOR, defaults=position)
+            Cursor.move(CURSOR, now.isoformat())
 
 
 @transaction.atomic

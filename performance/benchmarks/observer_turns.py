@@ -32,12 +32,15 @@ ENVIRONMENTS = {
 }
 # Seconds that a turn of a worker may take, and attempts that it must have, so that they have a p95.
 LONGEST_TURN, FEWEST = 30.0, 2
+# Rounds of the API in one of the workers: the more often turns change, the more alike is what other
+# processes on the machine take of them.
+MORE_OFTEN = 5
 # Who is started first.
 ORDERS = ((True, False), (False, True))
 
 
 class Length(NamedTuple):
-    """How long it is measured: `rounds` of turns after each start, and what a round has.
+    """How long it is measured: `rounds` of turns after each start, and what a turn or round has.
 
     `warm_up` and `seconds` are seconds: before the first round, when web processes answer and
     workers wait for jobs; and of a turn of a worker.
@@ -83,8 +86,10 @@ def api(length: Length, order: Order, progress: Say) -> tuple[Side, Side]:
             times = send_at_once(bases[side.pid], headers, length.requests)
             side.add(time.perf_counter() - began, len(times), times)
 
-        for number in in_turns((watched, unwatched), length.rounds, turn):
-            tell(progress, f"API, round {number + 1} of {length.rounds}", watched, unwatched)
+        rounds = MORE_OFTEN * length.rounds
+        for number in in_turns((watched, unwatched), rounds, turn):
+            if number % MORE_OFTEN == 0:
+                tell(progress, f"API, round {number + 1} of {rounds}", watched, unwatched)
     return watched, unwatched
 
 

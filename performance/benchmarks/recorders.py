@@ -11,8 +11,9 @@ from time import process_time
 from timeit import Timer
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
+from weakref import ref
 
-from django.db import connection
+from django.db import connection, connections
 from django.http import HttpResponse
 from django.test import RequestFactory
 
@@ -24,11 +25,12 @@ from performance.benchmarks.report import Report, Row
 from performance.middleware import RequestsMiddleware
 from performance.recorders import queries, queue
 from performance.recorders.fetches import Fetches
-from performance.recorders.leaks import checkouts
+from performance.recorders.leaks import checkouts, ended
 from performance.recorders.pools import waits
 from performance.recording.buffer import Buffer
 from performance.recording.process import buffer
 from performance.recording.stream import Stream
+from performance.recording.watch import Watch, lives, working
 from performance.storage.digest import Digest
 
 if TYPE_CHECKING:
@@ -79,8 +81,13 @@ def pairs() -> Iterator[Pair]:
     def view(_request: object) -> HttpResponse:
         return answer
 
-    watched = RequestsMiddleware(view)
-    yield Pair("a request", lambda: watched(request), plain)
+    answered = RequestsMiddleware(view)
+
+    def watched() -> None:
+        answered(request)
+        ended()
+
+    yield Pair("a request", watched, plain)
     yield query()
     yield checkout()
     yield attempt()
@@ -100,15 +107,21 @@ def query() -> Pair:
 
 
 def checkout() -> Pair:
-    """A connection that is taken out of its pool and given back."""
+    """A connection that Django takes out of its pool in a request, and gives back."""
     pool: Any = object()
+    wrapper = connections[connection.alias]
+    life = ref(lives.life)
 
     def watched() -> None:
+        working.set(Watch(life=life))
         waits.waited("default", 0.001)
-        checkouts.lend(pool, pool, waits.key("default"), connection)
+        checkouts.lend(pool, pool, waits.prefix + "default", wrapper)
         checkouts.give_back(pool)
 
-    return Pair("a checkout of a connection", watched, nothing)
+    def plain() -> None:
+        working.set(Watch(life=life))
+
+    return Pair("a checkout of a connection", watched, plain)
 
 
 def attempt() -> Pair:

@@ -1,14 +1,14 @@
-"""Two that are compared take turns, second by second: while one works the other is stopped.
+"""Two that are compared take turns of a second or less: while one works the other is stopped.
 
-A machine that others use too is quick in one minute and slow in the next by more than what is to
-be measured. Turns of a second meet the same machine.
+A machine that others use too is quick in one moment and slow in the next by more than what is to be
+measured. Many short turns meet the same machine.
 
 Who is watched has three turns of four. Its clocks go on while it is stopped, so what it does every
 few seconds is done in fewer of its own: with three of four it weighs a third too much, with every
 second turn it would weigh double.
 
-Of two processes that run the same code one is some percent quicker for as long as it lives, by
-where in memory things happen to lie. So both are started several times.
+Both are started several times, so that nothing is decided by what one process happens to be like
+for as long as it lives.
 """
 
 from __future__ import annotations

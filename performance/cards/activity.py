@@ -41,13 +41,14 @@ class ActivityCard:
         found = activity.sessions()
         running = [one for one in found if one.is_running]
         blocked = [one for one in found if one.blockers]
+        is_trouble = any(one.is_long_blocked for one in blocked)
         idle = [one for one in found if one.is_idle_in_transaction]
         longest = max((one.in_transaction or 0 for one in found), default=0)
         return Content(
-            health=worst(_troubled(found), "nobody waits for a lock or holds one without need"),
+            health=worst(_troubled(found), "nobody waits long for a lock, or holds one in vain"),
             facts=[
                 Fact("Running", len(running)),
-                Fact("Blocked", len(blocked), level=Level.RED if blocked else Level.GREEN),
+                Fact("Blocked", len(blocked), level=Level.RED if is_trouble else Level.GREEN),
                 Fact("Idle in transaction", len(idle)),
                 Fact("Longest", longest, "seconds", hint="Since a transaction began."),
             ],
@@ -64,7 +65,7 @@ class ActivityCard:
 def _troubled(found: Sequence[Session]) -> list[Health]:
     texts = []
     for one in found:
-        if one.blockers:
+        if one.is_long_blocked:
             pids = ", ".join(map(str, one.blockers))
             texts.append((Level.RED, f"session {one.pid} waits for a lock that {pids} holds"))
         if one.is_long_idle:
@@ -75,18 +76,19 @@ def _troubled(found: Sequence[Session]) -> list[Health]:
 
 
 def _session(one: Session, found: Sequence[Session]) -> Row:
-    is_blocking = any(one.pid in other.blockers for other in found)
+    waiting = [other for other in found if one.pid in other.blockers]
     cells: dict[str, Any] = {
         "pid": str(one.pid),
         "application": one.application or one.user,
-        "state": f"{one.state}, blocks others" if is_blocking else one.state,
+        "state": f"{one.state}, blocks others" if waiting else one.state,
         "seconds": one.seconds,
         "transaction": one.in_transaction,
         "waits": one.waits_for,
         "blockers": ", ".join(map(str, one.blockers)),
         "sql": one.sql[:500],
     }
-    level = Level.RED if one.blockers or is_blocking else Level.GREEN
+    is_trouble = any(other.is_long_blocked for other in (one, *waiting))
+    level = Level.RED if is_trouble else Level.GREEN
     if level == Level.GREEN and (one.is_long_idle or one.is_long_running):
         level = Level.YELLOW
     return Row(cells, reverse("console:session", args=[one.pid]), level)

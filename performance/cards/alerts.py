@@ -93,7 +93,7 @@ def lifetimes(begins: datetime) -> list[Lifetime]:
 
 def board() -> tuple[datetime | None, list[dict[str, Any]]]:
     """When the rules were evaluated last, and a document for each (`performance.alerts.board`)."""
-    found = Cursor.objects.filter(name=BOARD).values_list("position", flat=True).first()
+    found = Cursor.at(BOARD)
     if found is None:
         return None, []
     document = orjson.loads(found)

@@ -58,6 +58,7 @@ COLUMNS = (
 LOADS = (
     Column("namespace", "Namespace", "code"),
     Column("loads", "Loads", "number"),
+    Column("again", "Of them again", "number"),
     Column("mean", "Mean load", "ms"),
     Column("loading", "Spent loading", "ms"),
     Column("hits", "Hits of both levels", "number"),
@@ -248,6 +249,7 @@ def loading(found: Counts) -> Table:
         cells = {
             "namespace": namespace,
             "loads": loads,
+            "again": found.number("local.reloads", namespace),
             "mean": spent / loads,
             "loading": spent,
             "hits": hits,

@@ -22,6 +22,7 @@ from performance.profiling.asking import (
     Refused,
     ask_process,
     ask_requests,
+    is_view,
 )
 from performance.profiling.flame import MOST_FUNCTIONS, flame, functions
 from performance.profiling.silk import queries_of, requests_of
@@ -85,6 +86,7 @@ def of_finding(request: HttpRequest, pk: int) -> HttpResponse:
         "finding": finding,
         "view": view,
         "may_ask": may_ask(request),
+        "is_view": is_view(view),
         "requests": USUAL_REQUESTS,
         "captures": Capture.objects.filter(finding=finding).defer("stacks").order_by("-asked_at"),
     }

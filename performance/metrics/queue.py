@@ -20,7 +20,7 @@ EVERY = 5.0
 STATES = ("running", "ready", "held")
 
 # Without Valkey each process asks for itself.
-LATELY = TieredCache("metrics", Policy(ttl=EVERY, local_ttl=EVERY))
+LATELY = TieredCache("performance.metrics", Policy(ttl=EVERY, local_ttl=EVERY))
 
 
 class QueueSampler:

@@ -96,10 +96,23 @@ class Subject(models.Model):
 
 
 class Cursor(models.Model):
-    """How far the digest has read the stream: written in one transaction with what it read."""
+    """How far somebody has come, or what it found last: written in one transaction with that."""
 
     name = models.TextField(primary_key=True)
     position = models.TextField()
 
     def __str__(self) -> str:
         return self.position
+
+    @staticmethod
+    def at(name: str) -> str | None:
+        """Where it is; None before it was anywhere."""
+        return Cursor.objects.filter(name=name).values_list("position", flat=True).first()
+
+    @staticmethod
+    def move(name: str, position: str) -> None:
+        """There it is from now on, wherever it was; in one statement."""
+        one = Cursor(name=name, position=position)
+        Cursor.objects.bulk_create(
+            [one], update_conflicts=True, unique_fields=["name"], update_fields=["position"]
+        )

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from performance.models import Capture
 from performance.profiling.announcing import announce
-from performance.recorders.requests import METHODS
+from performance.recording.watch import METHODS
 from performance.storage.reading import values
 
 if TYPE_CHECKING:
@@ -68,11 +68,16 @@ def ask_requests(
     *, view: str, user: User, limits: Limits | None = None, finding: Finding | None = None
 ) -> Capture:
     """Ask for the next requests of a view, as `GET /api/v1/jobs`. Raises Refused."""
-    method, _, route = view.partition(" ")
-    if method not in METHODS or not route.startswith("/") or len(view) > LONGEST_TARGET:
+    if not is_view(view):
         raise Refused(f"{view!r} is no view: it is a method and a route, as 'GET /api/v1/jobs'.")
     bounds = limits or Limits(PATIENCE, USUAL_REQUESTS)
     return _ask(REQUESTS, view, bounds, user, finding)
+
+
+def is_view(name: str) -> bool:
+    """Whether requests come to it: commands and duties are looked at too, and are none."""
+    method, _, route = name.partition(" ")
+    return method in METHODS and route.startswith("/") and len(name) <= LONGEST_TARGET
 
 
 def _ask(kind: str, target: str, limits: Limits, user: User, finding: Finding | None) -> Capture:

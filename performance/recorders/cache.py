@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from time import monotonic, perf_counter, time
+from time import monotonic, time
 from typing import TYPE_CHECKING
 
-from performance.recording.governor import IN_REQUESTS
-from performance.recording.process import buffer, governor
+from performance.recording.process import buffer
 from performance.recording.rescue import failed, is_unobserved, rescued
 from performance.recording.watch import current
 
@@ -15,10 +14,12 @@ if TYPE_CHECKING:
     from cachelayer.stats import Event
 
 NAME = "cache"
+# What the namespaces of the console itself begin with: it does not watch itself.
+OURS = "performance"
 # Of `cachelayer.stats.LevelStats`: what is counted, and what adds up beside a count.
 COUNTED = (
     "hits", "misses", "sets", "evictions", "invalidations", "stale_serves", "negative_hits",
-    "waits", "errors", "corrupt", "too_large",
+    "reloads", "waits", "errors", "corrupt", "too_large",
 )  # fmt: skip
 SIZED = ("bytes_read", "bytes_written")
 # To know it, level 1 looks at all its entries.
@@ -29,7 +30,6 @@ def remote_answered(seconds: float) -> None:
     """Receives what each call of level 2 took: a part of the request that made it."""
     if is_unobserved():
         return
-    began = perf_counter()
     try:
         buffer.record("cache.call", "", seconds * 1000)
         watch = current.get()
@@ -37,7 +37,6 @@ def remote_answered(seconds: float) -> None:
             watch.cache += seconds * 1000
     except Exception:
         failed(NAME)
-    governor.spent += IN_REQUESTS * (perf_counter() - began)
 
 
 class CacheSampler:
@@ -58,6 +57,8 @@ class CacheSampler:
     def sample(self) -> None:
         """Record it by namespace; types are as `cache.local.hits`."""
         for namespace, levels in self._layer.stats.snapshot().items():
+            if namespace.startswith(OURS):
+                continue
             for level, counters in levels.items():
                 known = self._known.get((namespace, level), {})
                 new = {name: value - known.get(name, 0) for name, value in counters.items()}

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import sys
-import threading
 from contextlib import suppress
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from itertools import takewhile
 from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import ref
 
-from django.urls import Resolver404, resolve
 from psycopg import Error
 
 from performance.recording.places import RUNS_A_LOOP, line_of, origin, places
+from performance.recording.watch import lives, working
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import CodeType, FrameType
 
     from django.db.backends.base.base import BaseDatabaseWrapper
+
+    from performance.recording.watch import Life, Watch
 
 # The attribute of the checkout, and the argument of `getrefcount`.
 NOBODY = 2
@@ -33,46 +33,6 @@ PLUMBING = (
     *("cachelayer/pools/", "redis/", "django_redis/"),
     *("jobs/engine/lending.py", "asyncpg/", "performance/recorders/"),
 )
-
-
-class Life:
-    """Something that dies with the thread or greenlet it belongs to."""
-
-
-class Lives(threading.local):
-    """Where each has its own."""
-
-    def __init__(self) -> None:
-        self.life = Life()
-
-
-lives = Lives()
-
-
-@dataclass(slots=True, eq=False)
-class Work:
-    """A request, from its start until its answer is sent.
-
-    It has connections out of pools, by their id, and used these of Django's.
-    """
-
-    method: str
-    path: str
-    life: ref[Life]
-    is_over: bool = False
-    held: dict[int, Checkout] = field(default_factory=dict)
-    wrappers: set[BaseDatabaseWrapper] = field(default_factory=set)
-
-    @property
-    def view(self) -> str:
-        """Method and route, as requests are recorded by."""
-        try:
-            return f"{self.method} /{resolve(self.path).route}"
-        except Resolver404:
-            return f"{self.method} (no view)"
-
-
-current: ContextVar[Work | None] = ContextVar("work", default=None)
 
 
 @dataclass(slots=True, eq=False)
@@ -90,7 +50,7 @@ class Checkout:
     pool: Any
     key: str
     stack: list[tuple[CodeType, int]]  # with the instruction that it was at
-    work: Work | None = field(default_factory=current.get)
+    work: Watch | None = field(default_factory=working.get)
     owner: ref[Life] = field(default_factory=lambda: ref(lives.life))
     since: float = field(default_factory=monotonic)
     is_told: bool = False

@@ -120,8 +120,6 @@ class LagSampler:
             self._ticker = LoopTicker(self._beats, self._loop)
         elif has_hub():
             self._ticker = HubTicker(self._beats)
-            # Heard from the start, so that no request pays for it.
-            switches()
         if self._ticker is not None:
             heartbeat.beat(perf_counter())
             self._finder.start()

@@ -14,12 +14,13 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
-from django.core.signals import request_finished, request_started
+from django.core.signals import request_finished
 from django.db import connections
 
-from performance.recorders.checkouts import DjangoCheckout, Work, current, lives, stack
+from performance.recorders.checkouts import DjangoCheckout, stack
 from performance.recording.process import buffer
 from performance.recording.rescue import failed, is_unobserved, rescued
+from performance.recording.watch import lives, working
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from psycopg_pool import ConnectionPool
 
     from performance.recorders.checkouts import Checkout
+    from performance.recording.watch import Watch
 
 logger = logging.getLogger(__name__)
 
@@ -65,14 +67,17 @@ class Checkouts:
         """
         if is_unobserved():
             return
-        work, owner = current.get(), ref(lives.life)
-        is_safe = work is not None and work.life == owner
-        lines = [] if is_safe else stack(sys._getframe(1))
-        self.held[id(connection)] = DjangoCheckout(
-            connection, pool, key, lines, work, owner, monotonic(), wrapper=ref(wrapper)
-        )
-        if work is not None:
-            work.wrappers.add(wrapper)
+        try:
+            work, owner = working.get(), ref(lives.life)
+            is_safe = work is not None and work.life == owner
+            lines = [] if is_safe else stack(sys._getframe(1))
+            self.held[id(connection)] = DjangoCheckout(
+                connection, pool, key, lines, work, owner, monotonic(), wrapper=ref(wrapper)
+            )
+            if work is not None:
+                work.wrappers.add(wrapper)
+        except Exception:
+            failed(NAME)
 
     def add(self, checkout: Checkout) -> None:
         """It is out of its pool from now on."""
@@ -126,7 +131,7 @@ class Checkouts:
         checkout.put_back()
 
 
-def leave(wrapper: BaseDatabaseWrapper, work: Work) -> None:
+def leave(wrapper: BaseDatabaseWrapper, work: Watch) -> None:
     """Have Django give back what a request took, a transaction that was left open included.
 
     Django does so itself, but then believes that the greenlet's next request is in that
@@ -160,29 +165,16 @@ os.register_at_fork(after_in_child=checkouts.forget)
 
 
 def connect() -> None:
-    """Be told when requests begin and end."""
-    request_started.connect(began, dispatch_uid="performance.leaks")
+    """Be told when requests end."""
     request_finished.connect(ended, dispatch_uid="performance.leaks")
-
-
-def began(environ: dict[str, Any] | None = None, **_: object) -> None:
-    """A request begins in this greenlet; an earlier one that nobody has ended is over."""
-    try:
-        if current.get() is not None:
-            ended()
-        of = environ or {}
-        method, path = of.get("REQUEST_METHOD", ""), of.get("PATH_INFO", "")
-        current.set(Work(method, path, ref(lives.life)))
-    except Exception:
-        failed(NAME)
 
 
 def ended(**_: object) -> None:
     """Its answer is sent: what it still holds goes back, as far as that harms nobody."""
-    work = current.get()
+    work = working.get()
     if work is None:
         return
-    current.set(None)
+    working.set(None)
     work.is_over = True
     # Seldom is there anything left to do.
     for wrapper in work.wrappers:

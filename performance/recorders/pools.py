@@ -64,7 +64,7 @@ class State:
 
 
 class Waits:
-    """What callers of Django's pools waited."""
+    """What callers of Django's pools waited; `prefix` is what the names of pools begin with."""
 
     def __init__(self) -> None:
         """Of a process whose role nobody has told yet."""
@@ -73,15 +73,15 @@ class Waits:
     @property
     def role(self) -> str:
         """The process's, with which the name of each pool begins."""
-        return self._prefix.rstrip()
+        return self.prefix.rstrip()
 
     @role.setter
     def role(self, role: str) -> None:
-        self._prefix = f"{role} " if role else ""
+        self.prefix = f"{role} " if role else ""
 
     def key(self, name: str) -> str:
         """What a pool is recorded as."""
-        return self._prefix + name
+        return self.prefix + name
 
     def waited(self, name: str, seconds: float) -> None:
         """A caller has its connection, after that long; the check whether it is alive included."""
@@ -92,7 +92,7 @@ class Waits:
             watch = current.get()
             if watch is not None:
                 watch.pool += milliseconds
-            buffer.record(WAIT, self._prefix + name, milliseconds)
+            buffer.record(WAIT, self.prefix + name, milliseconds)
         except Exception:
             failed(NAME)
 

@@ -21,7 +21,6 @@ from performance.analysis.fingerprint import LONGEST_SQL, statement_of
 from performance.conf import performance_settings
 from performance.models import Kind
 from performance.recorders import nplusone
-from performance.recorders.requests import view_of
 from performance.recording import origin
 from performance.recording.governor import IN_REQUESTS
 from performance.recording.process import buffer, governor
@@ -160,8 +159,9 @@ def keep(
 
 def whose(watch: Watch | None) -> str:
     """The view that runs it; outside of requests the thread."""
-    request = watch.request if watch is not None else None
-    return view_of(request) if request is not None else f"thread {current_thread().name}"
+    if watch is not None and watch.life is not None:
+        return watch.view
+    return f"thread {current_thread().name}"
 
 
 class Unkept(Exception):

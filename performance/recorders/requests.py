@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from jobs.signals import client_waited
 from performance.recorders import nplusone
 from performance.recording.governor import IN_REQUESTS
 from performance.recording.process import buffer, governor
 from performance.recording.rescue import failed
-from performance.recording.watch import current
+from performance.recording.watch import current, view_named
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 NAME = "request"
 # Those of all views together: few enough to add up quickly for a chart of all.
 ALL = "request.all"
-METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 PARTS = ("pool", "database", "cache", "render", "cpu", "lag")
 TYPES = (*(f"{NAME}.{part}" for part in PARTS), f"{NAME}.queries")
 # Shorter ones are no evidence of anything.
@@ -41,29 +40,9 @@ def waited(seconds: float, **_: object) -> None:
         watch.asked += seconds * 1000
 
 
-class Ended(NamedTuple):
-    """A request that is answered: what is recorded of it, which is none of what it was sent.
-
-    `path` is without its query, which may hold what is private.
-    """
-
-    method: str | None
-    match: ResolverMatch | None
-    path: str
-    status: int
-    milliseconds: float
-    watch: Watch
-
-
 def view_of(request: HttpRequest) -> str:
-    """Method and route, as `GET /api/v1/jobs/<uuid:job_id>`: as many as there are views."""
+    """Its view, as soon as Django knows it."""
     return view_named(request.method, request.resolver_match)
-
-
-def view_named(method: str | None, match: ResolverMatch | None) -> str:
-    """The same, of what a request has of it."""
-    method = method if method in METHODS else "OTHER"
-    return f"{method} /{match.route}" if match else f"{method} (no view)"
 
 
 def ended(request: HttpRequest, response: HttpResponseBase, watch: Watch) -> None:
@@ -72,36 +51,32 @@ def ended(request: HttpRequest, response: HttpResponseBase, watch: Watch) -> Non
     try:
         milliseconds = (now - watch.started) * 1000 - watch.asked
         match, status = request.resolver_match, response.status_code
-        one = Ended(request.method, match, request.path, status, milliseconds, watch)
-        # Many wait to be recorded: what they were sent is not kept for that.
-        watch.request = None
-        buffer.put_off(NAME, record, one)
+        buffer.put_off(NAME, record, watch, match, status, milliseconds)
     except Exception:
         failed(NAME)
     governor.spent += IN_REQUESTS * (perf_counter() - now)
 
 
-def record(one: Ended) -> None:
+def record(watch: Watch, match: ResolverMatch | None, status: int, milliseconds: float) -> None:
     """Count it; when it was looked at, what its time went to, and which queries it repeats."""
-    view = view_named(one.method, one.match)
-    buffer.record(NAME, view, one.milliseconds)
-    buffer.record(ALL, "", one.milliseconds)
-    if one.status // 100 != 2:
-        buffer.count(f"request.{one.status // 100}xx", view)
-    if one.watch.weight:
-        record_parts(one, view)
-        nplusone.record(view, one.watch)
+    view = view_named(watch.method, match)
+    buffer.record(NAME, view, milliseconds)
+    buffer.record(ALL, "", milliseconds)
+    if status // 100 != 2:
+        buffer.count(f"request.{status // 100}xx", view)
+    if watch.weight:
+        record_parts(watch, view, status, milliseconds)
+        nplusone.record(view, watch)
 
 
-def record_parts(one: Ended, view: str) -> None:
+def record_parts(watch: Watch, view: str, status: int, milliseconds: float) -> None:
     """What the time went to; whole, when it is among the slowest of its view."""
-    watch = one.watch
     sums = (*parts_of(watch), watch.queries)
     if watch.weight != 1.0:
         sums = tuple(sum * watch.weight for sum in sums)
     buffer.count_parts(TYPES, view, watch.weight, sums)
-    if one.milliseconds >= EVIDENCE_FROM and buffer.is_evidence(NAME, view, one.milliseconds):
-        buffer.sample(NAME, view, one.milliseconds, evidence(one))
+    if milliseconds >= EVIDENCE_FROM and buffer.is_evidence(NAME, view, milliseconds):
+        buffer.sample(NAME, view, milliseconds, evidence(watch, status))
 
 
 def parts_of(watch: Watch) -> tuple[float, ...]:
@@ -109,13 +84,12 @@ def parts_of(watch: Watch) -> tuple[float, ...]:
     return watch.pool, watch.database, watch.cache, watch.render, watch.cpu, max(watch.lag, 0.0)
 
 
-def evidence(one: Ended) -> dict[str, Any]:
-    """A request as plain data."""
-    watch = one.watch
+def evidence(watch: Watch, status: int) -> dict[str, Any]:
+    """A request as plain data: none of what it was sent."""
     parts = {part: round(took, 2) for part, took in zip(PARTS, parts_of(watch), strict=True)}
     return {
-        "path": one.path,
-        "status": one.status,
+        "path": watch.path,
+        "status": status,
         "queries": watch.queries,
         "parts": parts,
         **{name: note for name, note in watch.notes.items() if isinstance(note, list)},

@@ -127,13 +127,13 @@ class Look:
     @classmethod
     def last(cls) -> Look | None:
         """None before the first."""
-        found = Cursor.objects.filter(name=CURSOR).values_list("position", flat=True).first()
+        found = Cursor.at(CURSOR)
         return cls(**json.loads(found)) if found else None
 
     def keep(self) -> None:
         """Remember this one as the last."""
         position = json.dumps({"at": self.at, "reset": self.reset, "evicted": self.evicted})
-        Cursor.objects.update_or_create(name=CURSOR, defaults={"position": position})
+        Cursor.move(CURSOR, position)
 
 
 class StatementsSampler:

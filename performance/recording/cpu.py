@@ -27,20 +27,24 @@ SHORT = 0.005
 
 
 class Switches:
-    """Hears of every switch between the greenlets of a thread; whoever listened before still does.
+    """Hears of switches between the greenlets of a thread; whoever listened before still does.
 
-    Only greenlets that are charged to a watch are timed. It must not raise: that would be raised
-    in the greenlet that is switched to.
+    Only greenlets that are charged to a watch are timed; while there is none, it does not listen.
+    It must not raise: that would be raised in the greenlet that is switched to.
     """
 
     def __init__(self) -> None:
-        """Listen from now on, in this thread."""
+        """Of the thread that it is used in."""
         self._charged: dict[greenlet.greenlet, Watch] = {}
         self._since = 0.0
-        self._next: Callable[[str, Any], Any] | None = greenlet.settrace(self._switched)
+        self._listens = False
+        self._next: Callable[[str, Any], Any] | None = None
 
     def begin(self, watch: Watch) -> None:
         """Charge the present greenlet to that watch from now on."""
+        if not self._listens:
+            self._listens = True
+            self._next = greenlet.settrace(self._switched)
         now = perf_counter()
         watch.lag -= heartbeat.held_up(now) * 1000
         self._charged[greenlet.getcurrent()] = watch
@@ -52,6 +56,10 @@ class Switches:
         now = perf_counter()
         self._ran(watch, now)
         watch.lag += heartbeat.held_up(now) * 1000
+        # Who has begun to listen since tells this one, which must not leave then.
+        if not self._charged and greenlet.gettrace() == self._switched:
+            greenlet.settrace(self._next)
+            self._listens = False
 
     @property
     def running(self) -> int:

@@ -17,8 +17,9 @@ LOWEST_RATE = 1 / 64
 IDLE = 0.1
 # Seconds. What is done once a minute, or at the start, is no reason to look at less.
 WINDOW = 30.0
-# Of what watching may cost, this share is for what the rate decides, whatever the rest takes.
-LEAST = 0.25
+# Of what watching may cost: where less is looked at, so that it stays below, and what is for what
+# the rate decides, whatever the rest takes.
+AIM, LEAST = 0.8, 0.25
 # Less than so many seconds at a rate say nothing about whether more would cost too much.
 SETTLED = 8.0
 # What a recorder can time of itself in a request, it costs so many times: calls into it, clocks,
@@ -87,7 +88,7 @@ class Governor:
         background = (now.background - first.background) / max(cpu, WINDOW)
         decided = (now.spent - first.spent) / max(cpu, IDLE * WINDOW)
         self.share = background + decided
-        most = max(self.most - background, LEAST * self.most)
+        most = max(AIM * self.most - background, LEAST * self.most)
         if self.fixed is not None:
             self._look_at(self.fixed)
         elif decided > most:

@@ -63,7 +63,7 @@ class Digest:
             cursor.execute(statements.TRY_LOCK)
             if not cursor.fetchone()[0]:
                 return 0
-            before = position_of(STREAM)
+            before = Cursor.at(STREAM)
             last = self.stream.last()
             if before is not None and order(last) < order(before):
                 # Another Valkey, whose clock is behind the one that this was read from.
@@ -77,7 +77,7 @@ class Digest:
                 minute = store(told, known, now=self.stream.now())
                 if told:
                     roll_up_minutes(before=MINUTE.bucket(told[-1].at))
-                Cursor.objects.update_or_create(name=STREAM, defaults={"position": position})
+                Cursor.move(STREAM, position)
         # Remembered once it is committed: what fails before is read and merged again.
         if found:
             self._position, self._minute = position, minute
@@ -141,7 +141,7 @@ def roll_up_minutes(*, before: datetime) -> None:
 
     A minute is over when the stream has gone on to the next: its messages come in order.
     """
-    done = position_of(ROLLED)
+    done = Cursor.at(ROLLED)
     begin = datetime.fromisoformat(done) if done else FIRST
     if begin >= before:
         return
@@ -154,18 +154,13 @@ def roll_up_minutes(*, before: datetime) -> None:
     tallies = folding.roll_up(minutes)
     merge_known(tallies, {})
     write(statements.UPSERT_AGGREGATES, folding.aggregate_rows(tallies))
-    Cursor.objects.update_or_create(name=ROLLED, defaults={"position": before.isoformat()})
+    Cursor.move(ROLLED, before.isoformat())
 
 
 def tally_of(columns: Sequence[Any]) -> Tally:
     """The tally in a row: count, sum, max, histogram, is_sampled."""
     count, total, largest, histogram, is_sampled = columns
     return Tally(count, total, largest, folding.unpack(bytes(histogram)), is_sampled)
-
-
-def position_of(name: str) -> str | None:
-    """Where a cursor stands."""
-    return Cursor.objects.filter(name=name).values_list("position", flat=True).first()
 
 
 def is_ahead(message_id: str) -> bool:
@@ -175,7 +170,7 @@ def is_ahead(message_id: str) -> bool:
 
 def age_of(name: str) -> float:
     """Seconds since the message came that a cursor stands at; infinite before any."""
-    position = position_of(name)
+    position = Cursor.at(name)
     return time() - order(position)[0] / 1000 if position else inf
 
 

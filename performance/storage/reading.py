@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from django.db import connection
 from django.db.models.functions import Now
@@ -21,7 +21,7 @@ from performance.storage.periods import BUCKETS, PERIODS, Period
 from performance.storage.whole import histograms, summed, totals
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from django.db.models import QuerySet
 
@@ -29,9 +29,10 @@ Order = Literal["count", "sum", "max"]
 # A process that has been silent for so long is gone: it speaks every few seconds.
 SILENCE = timedelta(seconds=30)
 
+T = TypeVar("T")
 # By type and instance.
 States = dict[str, dict[str, dict[str, Any]]]
-_states: ContextVar[States | None] = ContextVar("states", default=None)
+_together: ContextVar[dict[str, Any] | None] = ContextVar("together", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,22 +217,30 @@ def subjects(type: str, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
 
 def values(type: str, *, within: timedelta = SILENCE) -> dict[str, dict[str, Any]]:
     """The present state of every instance that has spoken lately."""
-    together = _states.get()
-    if together is None or within != SILENCE:
+    if _together.get() is None or within != SILENCE:
         return _told([type], within).get(type, {})
-    if not together:
-        together.update(_told(None, SILENCE))
-    return together.get(type, {})
+    return once("values", lambda: _told(None, SILENCE)).get(type, {})
 
 
 @contextmanager
 def read_together() -> Iterator[None]:
     """Inside, all states are read at once when the first is asked for: for who wants most."""
-    token = _states.set({})
+    token = _together.set({})
     try:
         yield
     finally:
-        _states.reset(token)
+        _together.reset(token)
+
+
+def once(name: str, read: Callable[[], T]) -> T:
+    """What `read` returns: inside `read_together` that of the first who asked for that name."""
+    known = _together.get()
+    if known is None:
+        return read()
+    if name not in known:
+        known[name] = read()
+    found: T = known[name]
+    return found
 
 
 def samples(type: str, scope: Scope, key: str | None = None, most: int = 10) -> QuerySet[Sample]:

@@ -71,7 +71,7 @@ def thin(now: datetime, most: int) -> int:
 
     Every process keeps its largest of each few minutes, which is more than anybody reads later.
     """
-    done = Cursor.objects.filter(name=THINNED).values_list("position", flat=True).first()
+    done = Cursor.at(THINNED)
     begin = datetime.fromisoformat(done) if done else _hour_of_the_oldest(now)
     deleted = 0
     while begin + 2 * HOUR <= now and deleted < most:
@@ -81,7 +81,7 @@ def thin(now: datetime, most: int) -> int:
             deleted += cursor.rowcount
         if deleted < most:
             begin += HOUR
-    Cursor.objects.update_or_create(name=THINNED, defaults={"position": begin.isoformat()})
+    Cursor.move(THINNED, begin.isoformat())
     return deleted
 
 

@@ -43,7 +43,7 @@ def process(instance=WEB):
 def requested(number, milliseconds, **parts):
     """Requests that took so long each, of which so much went to these parts."""
     for _ in range(number):
-        requests.record(requests.Ended("GET", None, "/", 200, milliseconds, Watch(**parts)))
+        requests.record(Watch(method="GET", path="/", **parts), None, 200, milliseconds)
 
 
 def pool_waited(milliseconds, number, **pool):

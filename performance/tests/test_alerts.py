@@ -1,12 +1,14 @@
 """A trouble is one alert: it fires, is acknowledged, resolves, and does not flap."""
 
 import threading
-from contextlib import closing
+from contextlib import closing, nullcontext
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection, connections
+from django.db import connection, connections, transaction
+from django.utils import timezone
 
 from performance.alerts import acting, evaluating
 from performance.alerts.board import Board
@@ -118,7 +120,8 @@ def test_what_cannot_be_told_changes_nothing(alarm):
     assert states() == [("", "firing")]
 
 
-def test_a_rule_that_fails_changes_nothing_and_harms_no_other(alarm, monkeypatch):
+@pytest.mark.parametrize("block", [nullcontext, partial(transaction.atomic, savepoint=False)])
+def test_a_rule_that_fails_changes_nothing_and_harms_no_other(alarm, monkeypatch, block):
     failures.clear()
     other = Rule("other", "Other", "", lambda now: [Reading("", 5, "five")], 1, "number",
                  Severity.TICKET, "Requests fail", holds_for=0)  # fmt: skip
@@ -126,7 +129,7 @@ def test_a_rule_that_fails_changes_nothing_and_harms_no_other(alarm, monkeypatch
     monkeypatch.setitem(RULES, "other", other)
 
     def fail(now):
-        with connection.cursor() as cursor:
+        with block(), connection.cursor() as cursor:
             cursor.execute("SELECT 1 / 0")
 
     monkeypatch.setitem(RULES, NAME, Rule(**fields(alarm.rule) | {"measure": fail}))
@@ -342,6 +345,12 @@ def test_two_evaluators_at_once_raise_one_alert(alarm, monkeypatch):
         thread.join(20)
     assert not trouble
     assert states() == [("", "firing")]
+
+
+def test_an_evaluation_of_all_rules_asks_few_queries(django_assert_max_num_queries):
+    AlertsSampler().sample()
+    with django_assert_max_num_queries(30):
+        evaluating.evaluate(Board.read(), timezone.now())
 
 
 def test_the_sampler_evaluates_every_rule_there_is():

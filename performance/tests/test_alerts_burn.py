@@ -11,6 +11,7 @@ from performance.alerts.recent import period_for
 from performance.alerts.rule import RULES
 from performance.models import Aggregate
 from performance.storage.periods import PERIODS
+from performance.storage.reading import read_together
 
 FAST, SLOW, STEADY = SPEEDS
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -135,3 +136,14 @@ def test_the_reading_has_the_figures_of_both_windows():
     assert reading.text == (
         "3 % of 1,000 requests failed in the last 60 min, 3 % of 1,000 in the last 5 min"
     )
+
+
+@pytest.mark.django_db
+def test_all_rules_together_read_each_period_once(django_assert_num_queries):
+    rules = [RULES[f"{one.name}_burn_{speed.name}"] for one in OBJECTIVES for speed in SPEEDS]
+    keep("request", 1000, MINUTE)
+    keep("request.5xx", 30, 2 * HOUR)
+    alone = [list(rule.measure(NOW)) for rule in rules]
+    # Three periods, and the jobs that were given up.
+    with read_together(), django_assert_num_queries(4):
+        assert [list(rule.measure(NOW)) for rule in rules] == alone

@@ -112,12 +112,13 @@ def test_what_was_loaded_an_hour_ago_is_not_the_doing_of_a_valkey_that_is_away_n
     assert not [one for one in analyse(WINDOWS["1h"]).found if one.name == "valkey"]
 
 
-def cached(layer, *, hits, misses, seconds, **counters):
-    """Reads of a namespace whose misses were loaded."""
+def cached(layer, *, hits, misses, seconds, again=None, namespace="jobs", **counters):
+    """Reads of a namespace whose misses were loaded, all of them `again` unless told."""
     sampler = CacheSampler(layer)
-    space = layer.stats.of("jobs")
+    space = layer.stats.of(namespace)
     space.local.hits, space.local.misses = hits, misses
     space.local.loads, space.local.load_seconds = misses, seconds
+    space.local.reloads = misses if again is None else again
     for name, number in counters.items():
         setattr(space.local, name, number)
     sampler.sample()
@@ -150,6 +151,33 @@ def test_misses_that_were_invalidated_want_no_setting(layer):
     change = found("cache_misses").change
     assert change.setting == ""
     assert "invalidated nearly as often as it is read" in change.how
+
+
+def test_what_nobody_has_asked_for_before_is_no_miss_that_could_be_saved(layer):
+    cached(layer, hits=20, misses=80, seconds=4.0, again=4)
+    requested(100, 50.0)
+    process()
+    assert names() == []
+
+
+def test_what_workers_wait_for_costs_the_users_nothing(layer):
+    cached(layer, hits=20, misses=80, seconds=4.0, namespace="robots")
+    requested(100, 50.0)
+    process()
+    assert names() == []
+    for _ in range(100):
+        buffer.record("attempt.wait", "workers", 10.0)
+        buffer.record("attempt.run", "succeeded", 40.0)
+    process()
+    one = found("cache_misses")
+    assert (one.whose, one.severity) == ("jobs", pytest.approx(0.6))
+
+
+def test_only_what_is_loaded_again_counts(layer):
+    cached(layer, hits=20, misses=80, seconds=4.0, again=32)
+    requested(100, 50.0)
+    process()
+    assert found("cache_misses").severity == pytest.approx(0.32)
 
 
 def test_a_cache_that_hits_is_no_limit_though_its_loads_are_slow(layer):

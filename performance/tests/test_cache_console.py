@@ -6,9 +6,11 @@ from prometheus_client import CollectorRegistry
 from cachelayer.conf import CacheSettings
 from cachelayer.layer import Layer, cache_layer
 from cachelayer.remote import Unavailable
+from performance.api.caching import LIVE
 from performance.cards.cache import CacheCard
 from performance.cards.shapes import Level
 from performance.entry import Name
+from performance.metrics.queue import LATELY
 from performance.models import Value
 from performance.recorders.cache import CacheSampler, remote_answered
 from performance.recording.process import buffer
@@ -90,6 +92,13 @@ def test_loads_are_recorded_with_the_milliseconds_they_took(layer, sampler):
     sampler.sample()
     found = recorded()[Name("cache.local.loads", "jobs")]
     assert (found.count, found.sum) == (2, 500)
+
+
+def test_what_the_console_caches_for_itself_is_not_looked_at(layer, sampler):
+    for cache in (LATELY, LIVE):
+        layer.stats.of(cache.namespace).local.misses += 1
+    sampler.sample()
+    assert recorded() == {}
 
 
 def test_bytes_are_recorded_as_bytes(layer, sampler):

@@ -75,15 +75,52 @@ def test_a_greenlet_is_not_held_up_by_what_it_does_itself(switches):
     assert watch.cpu >= 20
 
 
-def test_who_listened_to_switches_before_still_does():
+def test_nobody_listens_to_switches_while_no_greenlet_is_charged(switches):
+    watch = Watch()
+    assert greenlet.gettrace() is None
+    switches.begin(watch)
+    assert greenlet.gettrace() is not None
+    switches.end(watch)
+    assert greenlet.gettrace() is None
+
+
+@pytest.fixture
+def heard():
+    """What somebody else hears of switches."""
+    events = []
+    greenlet.settrace(lambda event, pair: events.append(event))
+    yield events
+    greenlet.settrace(None)
+
+
+def test_who_listened_to_switches_before_still_does(switches, heard):
+    switches.begin(watch := Watch())
+    gevent.sleep(0)
+    assert "switch" in heard
+    heard.clear()
+    switches.end(watch)
+    gevent.sleep(0)
+    assert "switch" in heard
+
+
+def test_who_begins_to_listen_to_switches_meanwhile_still_does(switches):
     heard = []
-    greenlet.settrace(lambda event, pair: heard.append(event))
-    try:
-        Switches()
-        gevent.sleep(0)
-        assert "switch" in heard
-    finally:
-        greenlet.settrace(None)
+    switches.begin(first := Watch())
+    before = greenlet.gettrace()
+
+    def hear(event, pair):
+        heard.append(event)
+        before(event, pair)
+
+    greenlet.settrace(hear)
+    switches.end(first)
+    # Its end must not be the other's, and it is not told twice.
+    switches.begin(second := Watch())
+    compute(0.01)
+    gevent.sleep(0)
+    switches.end(second)
+    assert "switch" in heard
+    assert second.cpu >= 10
 
 
 def test_a_request_with_a_thread_to_itself_is_charged_its_processor_time():

@@ -22,7 +22,7 @@ from performance.analysis.findings import (
 )
 from performance.cards.nplusone import NPlusOneCard
 from performance.cards.shapes import Health, Level
-from performance.models import Aggregate, Cursor, Finding, Kind
+from performance.models import Aggregate, Capture, Cursor, Finding, Kind
 from performance.recording.buffer import Buffer
 from performance.recording.stream import Stream
 from performance.storage.digest import ROLLED, Digest, roll_up_minutes
@@ -219,6 +219,17 @@ def test_a_finding_of_memory_is_shown_in_bytes(admin_client, see):
     review(timezone.now())
     page = admin_client.get(reverse("console:capture-finding", args=[only().pk])).content.decode()
     assert "<dt>Grew in an hour</dt><dd>5 MiB</dd>" in page
+
+
+@pytest.mark.parametrize("document", [{}, {"view": "command warmcache"}])
+def test_no_capture_is_offered_of_what_is_no_view(admin_client, see, document):
+    see(3)
+    review(timezone.now())
+    Finding.objects.update(document=document)
+    url = reverse("console:capture-finding", args=[only().pk])
+    assert "Capture the next requests" not in admin_client.get(url).content.decode()
+    assert "is no view" in admin_client.post(url).content.decode()
+    assert not Capture.objects.exists()
 
 
 def test_a_week_of_silence_resolves_it(see):

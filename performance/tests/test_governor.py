@@ -40,10 +40,18 @@ def test_too_dear_watching_looks_at_fewer_requests(clocks):
     assert governor.share <= 0.05
 
 
+def test_it_stays_some_way_below_the_most_that_watching_may_cost(clocks):
+    governor = Governor(0.05)
+    for _ in range(60):
+        pass_time(clocks, governor, cost=0.045 * governor.rate)
+        assert governor.share <= 0.05
+    assert governor.share <= 0.04
+
+
 def test_it_looks_at_all_again_when_watching_is_cheap(clocks):
     governor = Governor(0.05, rate=LOWEST_RATE)
     for _ in range(60):
-        pass_time(clocks, governor, cost=0.03)
+        pass_time(clocks, governor, cost=0.025)
     assert governor.rate == 1.0
 
 
@@ -93,7 +101,7 @@ def test_the_rate_never_falls_below_the_lowest(clocks):
 
 
 def test_the_share_is_that_of_the_last_half_minute(clocks):
-    governor = Governor(0.5)
+    governor = Governor(0.6)
     for _ in range(20):
         pass_time(clocks, governor, cost=0.4)
     assert governor.share == pytest.approx(0.4)

@@ -14,14 +14,15 @@ from performance.cards.leaks import LeaksCard
 from performance.cards.shapes import Level
 from performance.entry import Name
 from performance.observing import stream
-from performance.recorders.leaks import FORCED, NAME, began, checkouts, ended
+from performance.recorders import leaks
+from performance.recorders.leaks import FORCED, NAME, checkouts, ended
 from performance.recorders.pools import WAIT
 from performance.recording.process import buffer
-from performance.recording.rescue import unobserved
+from performance.recording.rescue import failures, unobserved
 from performance.recording.stream import Stream
 from performance.storage.digest import Digest
 from performance.storage.reading import Scope, series, total, values
-from performance.tests.pooled import ALIAS, ask, mine, pooled, request
+from performance.tests.pooled import ALIAS, ask, begin, mine, pooled, request
 from performance.tests.pooled import NAME as POOL
 
 pytestmark = pytest.mark.django_db
@@ -84,6 +85,14 @@ def take_and_keep(pool, kept):
     kept.append(pool.getconn())
 
 
+def test_a_checkout_that_cannot_be_noted_is_one_all_the_same(pool, monkeypatch):
+    before = failures[NAME]
+    monkeypatch.setattr(leaks, "DjangoCheckout", None)
+    assert ask("SELECT 7") == 7
+    assert failures[NAME] == before + 1
+    assert held() == []
+
+
 def test_what_came_back_is_forgotten(pool):
     request(ask)
     assert held() == []
@@ -132,10 +141,8 @@ def test_a_leak_is_recorded_described_and_logged_once(pool, kept, caplog):
 
 
 def test_a_request_that_nobody_has_ended_is_over_when_the_next_begins(pool, kept):
-    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/api/v1/jobs"}
-    began(environ)
-    take_and_keep(pool, kept)
-    began(environ)
+    begin(lambda: take_and_keep(pool, kept))
+    begin(lambda: None)
     assert [one["state"] for one in held()] == ["leaked"]
     pool.putconn(kept.pop())
     ended()
@@ -175,11 +182,7 @@ def test_what_a_dead_thread_has_not_given_back_goes_back(pool):
 
 
 def test_what_a_request_took_whose_thread_died_before_its_end_goes_back(pool):
-    def dies():
-        began({"REQUEST_METHOD": "GET", "PATH_INFO": "/api/v1/jobs"})
-        ask()
-
-    with in_thread(dies):
+    with in_thread(lambda: begin(ask)):
         assert idle(pool) == 0
     assert held() == []
     assert idle(pool) == 1

@@ -43,7 +43,8 @@ def press(client, pid, how, started=None):
     return client.post(reverse("console:session", args=[pid]), {"how": how, "started": started})
 
 
-def test_a_blocked_session_is_seen_with_its_blocker():
+def test_a_blocked_session_is_seen_with_its_blocker(monkeypatch):
+    monkeypatch.setattr(activity, "LONG_BLOCKED", 0.0)
     with lock_wait() as (holder, waiter, _):
         assert found(waiter).blockers == [holder]
         assert found(waiter).waits_for == "Lock: relation"
@@ -55,6 +56,18 @@ def test_a_blocked_session_is_seen_with_its_blocker():
         rows = {row.cells["pid"]: row for row in content.tables[0].rows}
         assert rows[str(waiter)].cells["blockers"] == str(holder)
         assert rows[str(holder)].cells["state"] == "idle in transaction, blocks others"
+        assert rows[str(waiter)].level == rows[str(holder)].level == Level.RED
+
+
+def test_who_waits_for_a_lock_for_a_moment_is_no_trouble(monkeypatch):
+    monkeypatch.setattr(activity, "LONG_BLOCKED", 3600.0)
+    with lock_wait() as (holder, waiter, _):
+        content = ActivityCard().content(Scope())
+    assert content.health
+    assert content.health.level == Level.GREEN
+    rows = {row.cells["pid"]: row for row in content.tables[0].rows}
+    assert rows[str(waiter)].level == rows[str(holder)].level == Level.GREEN
+    assert rows[str(waiter)].cells["blockers"] == str(holder)
 
 
 @pytest.mark.parametrize("length", [1, 2000])

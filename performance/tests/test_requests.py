@@ -12,7 +12,7 @@ from performance.cards.requests import RequestsCard, bar
 from performance.entry import Name
 from performance.middleware import RequestsMiddleware
 from performance.profiling.requests import wanted
-from performance.recorders.requests import ALL, EVIDENCE_FROM, NAME, PARTS, Ended, record_parts
+from performance.recorders.requests import ALL, EVIDENCE_FROM, NAME, PARTS, record_parts
 from performance.recording import buffer as module
 from performance.recording.process import buffer
 from performance.recording.watch import Watch, current
@@ -95,7 +95,7 @@ def test_a_slow_request_is_kept_with_what_it_waited_for_and_without_its_query():
 
 @pytest.mark.parametrize(("milliseconds", "kept"), [(EVIDENCE_FROM, 1), (EVIDENCE_FROM - 0.1, 0)])
 def test_what_is_not_slow_is_no_evidence(milliseconds, kept):
-    record_parts(Ended("GET", None, "/", 200, milliseconds, Watch()), VIEW)
+    record_parts(Watch(), VIEW, 200, milliseconds)
     assert len(buffer.take("").samples) == kept
 
 

@@ -382,12 +382,6 @@ def test_a_finding_leads_to_a_capture_of_its_view_and_back(admin_client, finding
     assert "under way already" in again.content.decode()
 
 
-def test_a_finding_without_a_view_says_so(admin_client, finding):
-    Finding.objects.update(document={})
-    response = admin_client.post(reverse("console:capture-finding", args=[finding.pk]))
-    assert "no view" in response.content.decode()
-
-
 def test_a_superuser_asks_for_a_view(admin_client):
     admin_client.post(
         reverse("console:capture-ask"), {"kind": "requests", "target": VIEW, "requests": "5"}

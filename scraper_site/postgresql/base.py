@@ -16,6 +16,8 @@ from psycopg import OperationalError as ConnectionRefused
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from performance.conf import performance_settings
+from performance.recorders.leaks import checkouts
+from performance.recorders.pools import waits
 from scraper_site.postgresql.bounded import BoundedConnection
 from scraper_site.postgresql.pool import WatchedPool
 
@@ -86,7 +88,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             threading.Thread(target=pool.check, name="pool-check", daemon=True).start()
             raise
         if isinstance(pool, WatchedPool):
-            pool.lend(connection, self)
+            checkouts.lend(pool, connection, waits.prefix + pool.name, self)
         return connection
 
 

@@ -5,20 +5,14 @@ from __future__ import annotations
 import sys
 from inspect import unwrap
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db.backends.postgresql.base import DatabaseWrapper
 from psycopg_pool import ConnectionPool, PoolTimeout, TooManyRequests
 
-from performance.recorders.leaks import NAME, checkouts
+from performance.recorders.leaks import checkouts
 from performance.recorders.pools import waits
-from performance.recording.governor import IN_REQUESTS
-from performance.recording.process import governor
-from performance.recording.rescue import failed
 from scraper_site.postgresql.bounded import BoundedConnection
-
-if TYPE_CHECKING:
-    from django.db.backends.base.base import BaseDatabaseWrapper
 
 # Of Django, which asks the pool; whoever else does takes a connection by hand.
 DJANGO = unwrap(DatabaseWrapper.get_new_connection).__code__
@@ -38,20 +32,11 @@ class WatchedPool(ConnectionPool[BoundedConnection]):
         except (PoolTimeout, TooManyRequests):
             waits.refused(self.name, perf_counter() - began)
             raise
-        got = perf_counter()
-        waits.waited(self.name, got - began)
+        waits.waited(self.name, perf_counter() - began)
         asker = sys._getframe(1)
         if asker.f_code is not DJANGO:
             checkouts.take(self, connection, waits.key(self.name), asker)
-        governor.spent += IN_REQUESTS * (perf_counter() - got)
         return connection
-
-    def lend(self, connection: BoundedConnection, wrapper: BaseDatabaseWrapper) -> None:
-        """Django has got it, for that connection of its own."""
-        try:
-            checkouts.lend(self, connection, waits.key(self.name), wrapper)
-        except Exception:
-            failed(NAME)
 
     def putconn(self, conn: Any) -> None:
         """As psycopg's."""

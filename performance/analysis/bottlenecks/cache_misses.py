@@ -6,6 +6,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from cachelayer.conf import cache_settings
+from jobs.caching import ROBOTS
 from performance.analysis.bottlenecks.little import MOST_GROWTH
 from performance.analysis.bottlenecks.shapes import (
     YELLOW_FROM,
@@ -17,6 +18,7 @@ from performance.analysis.bottlenecks.shapes import (
 
 if TYPE_CHECKING:
     from performance.analysis.bottlenecks.evidence import Evidence
+    from performance.analysis.bottlenecks.shapes import Whose
 
 NAME = "cache_misses"
 TITLE = "Cache misses"
@@ -28,34 +30,46 @@ MEBIBYTE = 1024 * 1024
 
 def cache_misses(evidence: Evidence) -> Bottleneck | None:
     """The namespace whose loads cost most, beyond those that a good cache would have too."""
-    costs = {name: avoidable(evidence, name) for name in evidence.sums("cache.local.loads")}
-    if not costs:
-        return None
-    worst = max(costs, key=lambda name: costs[name])
-    severity = evidence.of_users(costs[worst])
+    costs = {name: cost(evidence, name) for name in evidence.sums("cache.local.loads")}
+    worst = max(costs, key=lambda name: costs[name], default="")
+    severity = costs.get(worst, 0.0)
     if severity < YELLOW_FROM:
         return None
     loads = evidence.sums("cache.local.loads")[worst]
-    ratio = hits(evidence, worst)
+    ratio, waiting = hits(evidence, worst), whose(worst)
     return Bottleneck(
         NAME,
         TITLE,
         severity,
-        "users",
+        waiting,
         f"only {percent(ratio)} of the reads of {worst} are hits, "
         f"and a load takes {loads.mean:.0f} ms",
         [
             Figure("Namespace", worst, "", "cache.local.loads"),
             Figure("Hits", 100 * ratio, "percent", "cache.*.hits"),
             Figure("Loads", loads.count, "number", "cache.local.loads"),
+            Figure("Loads again", reloads(evidence, worst), "number", "cache.local.reloads"),
             Figure("Mean load", loads.mean, "ms", "cache.local.loads"),
             Figure("Evictions", evictions(evidence, worst), "number", "cache.local.evictions"),
             Figure("Invalidations", invalidations(evidence, worst), "number", "cache.local"),
         ],
         change(evidence, worst),
-        f"With {percent(GOOD)} of hits, {percent(severity)} of the users' time is saved.",
+        f"With {percent(GOOD)} of hits, {percent(severity)} of the {waiting}' time is saved.",
         ("page", "cache"),
     )
+
+
+def whose(namespace: str) -> Whose:
+    """Who waits for its loads: robots.txt is read by workers, all else for requests."""
+    return "jobs" if namespace == ROBOTS.namespace else "users"
+
+
+def cost(evidence: Evidence, namespace: str) -> float:
+    """The share of somebody's time that is spent on loads which could be hits."""
+    milliseconds = avoidable(evidence, namespace)
+    if whose(namespace) == "jobs":
+        return evidence.of_jobs(milliseconds)
+    return evidence.of_users(milliseconds)
 
 
 def hits(evidence: Evidence, namespace: str) -> float:
@@ -67,12 +81,21 @@ def hits(evidence: Evidence, namespace: str) -> float:
 
 
 def avoidable(evidence: Evidence, namespace: str) -> float:
-    """Milliseconds spent on loads that would have been hits of a good cache."""
+    """Milliseconds spent on loads that would have been hits of a good cache.
+
+    It does not have what nobody has asked for before.
+    """
     missed = 1 - hits(evidence, namespace)
     if missed <= 1 - GOOD:
         return 0.0
-    loading = evidence.sums("cache.local.loads")[namespace].sum
-    return loading * (1 - (1 - GOOD) / missed)
+    loads = evidence.sums("cache.local.loads")[namespace]
+    again = min(reloads(evidence, namespace) / loads.count, 1.0) if loads.count else 0.0
+    return loads.sum * min(1 - (1 - GOOD) / missed, again)
+
+
+def reloads(evidence: Evidence, namespace: str) -> float:
+    """Loads of what the same process had loaded before."""
+    return evidence.count("cache.local.reloads", namespace)
 
 
 def evictions(evidence: Evidence, namespace: str) -> float:

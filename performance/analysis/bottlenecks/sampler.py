@@ -95,13 +95,13 @@ def limited() -> Iterator[None]:
 
 def read(name: str) -> dict[str, Any]:
     """What is remembered; empty at first."""
-    found = Cursor.objects.filter(name=name).values_list("position", flat=True).first()
+    found = Cursor.at(name)
     return json.loads(found) if found else {}
 
 
 def write(name: str, known: dict[str, Any]) -> None:
     """Remember it."""
-    Cursor.objects.update_or_create(name=name, defaults={"position": json.dumps(known)})
+    Cursor.move(name, json.dumps(known))
 
 
 def tell(report: Report, known: dict[str, Any], now: datetime) -> dict[str, Any]:

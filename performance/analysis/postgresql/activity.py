@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 LONG_RUNNING = 60.0
 # Somebody who holds locks and does nothing is seldom well for longer.
 LONG_IDLE = 10.0
+# Under load those who change the same row wait for each other now and then, each for a moment.
+LONG_BLOCKED = 1.0
 
 # Finding out who blocks somebody stops the lock manager for a moment: only for those who wait.
 SESSIONS = """
@@ -76,6 +78,11 @@ class Session(NamedTuple):
     def is_long_running(self) -> bool:
         """Whether its statement runs for a minute already."""
         return self.is_running and (self.seconds or 0) >= LONG_RUNNING
+
+    @property
+    def is_long_blocked(self) -> bool:
+        """Whether it waits for others for longer than they have to."""
+        return bool(self.blockers) and (self.seconds or 0) >= LONG_BLOCKED
 
     @property
     def is_long_idle(self) -> bool:
