@@ -29,6 +29,14 @@ UNWATCHED = {"PERFORMANCE_ENABLED": "false"}
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _hears() -> None:
+    """This process hears of invalidations: it empties its level 1 when it begins to."""
+    messages = cache_layer().messages
+    messages.listen()
+    assert messages.connected.wait(10)
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _quick_passwords() -> Iterator[None]:
     """Most tests of pages log in."""
     with override_settings(PASSWORD_HASHERS=["tests.support.QuickHasher"]):

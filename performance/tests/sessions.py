@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from django.db import DatabaseError, connection
@@ -34,6 +34,18 @@ def session(application: str = OURS) -> Iterator[tuple[int, Callable[[str], None
     finally:
         other.dec_thread_sharing()
         other.close()
+
+
+@contextmanager
+def taken(lock: str) -> Iterator[None]:
+    """Another session has the advisory lock of that name, until the end of the block."""
+    with closing(connection.copy()) as other, other.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(hashtext(%s))", [lock])
+        try:
+            yield
+        finally:
+            # A session that was closed has its locks for a moment longer.
+            cursor.execute("SELECT pg_advisory_unlock(hashtext(%s))", [lock])
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from performance.alerts.sampling import AlertsSampler
 from performance.models import Alert, AlertRule, Cursor, Severity
 from performance.recording.rescue import failures
 from performance.tests.alarms import NAME, only
+from performance.tests.sessions import taken
 
 pytestmark = pytest.mark.django_db
 
@@ -299,10 +300,8 @@ def test_no_statement_of_a_look_takes_long(alarm, monkeypatch):
 
 
 def test_one_process_evaluates_for_the_fleet(alarm):
-    with closing(connection.copy()) as other, other.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(hashtext('performance.alerts'))")
+    with taken("performance.alerts"):
         assert not evaluating.take_turn(alarm.now)
-        cursor.execute("SELECT pg_advisory_unlock(hashtext('performance.alerts'))")
     assert evaluating.take_turn(alarm.now)
 
 

@@ -26,6 +26,7 @@ from performance.recorders.pools import waits
 from performance.recording.process import buffer
 from performance.storage.reading import values
 from performance.tests.bottlenecked import broken, pool_is_small, process
+from performance.tests.sessions import taken
 from performance.tests.telling import forget, tell
 
 pytestmark = pytest.mark.django_db
@@ -128,20 +129,12 @@ def test_a_turn_in_which_nothing_is_due_writes_nothing():
 
 @pytest.mark.django_db(transaction=True)
 def test_one_process_of_the_fleet_looks_at_a_time():
-    other = connection.copy()
-    try:
-        with other.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_lock(hashtext('performance.bottlenecks'))")
+    with taken("performance.bottlenecks"):
         BottlenecksSampler().sample()
         found = buffer.take("")
         assert not [name for name in found.tallies if name.type == SESSIONS]
         assert PUBLISHED not in found.values
         assert not BottleneckReport.objects.exists()
-        # A session that was closed has its locks for a moment longer.
-        with other.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_unlock(hashtext('performance.bottlenecks'))")
-    finally:
-        other.close()
     BottlenecksSampler().sample()
     tell("worker/1")
     assert values(PUBLISHED)["worker/1"]["state"] == analyser.UNKNOWN

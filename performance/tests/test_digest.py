@@ -2,7 +2,6 @@
 
 import time
 from collections import Counter
-from contextlib import closing
 from datetime import timedelta
 
 import pytest
@@ -18,6 +17,7 @@ from performance.recording.wire import packed
 from performance.storage.digest import STREAM, Digest
 from performance.storage.periods import PERIODS
 from performance.storage.reading import Scope, samples, series, top, total, values
+from performance.tests.sessions import taken
 
 pytestmark = pytest.mark.django_db
 
@@ -236,10 +236,8 @@ def test_a_web_process_digests_only_when_nobody_else_has_lately(stream, tell, se
 
 def test_nothing_is_digested_while_another_process_is_at_it(digest, tell):
     tell(("request", "/jobs", 10.0))
-    with closing(connection.copy()) as other, other.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(hashtext('performance.digest'))")
+    with taken("performance.digest"):
         assert digest.run() == 0
-        cursor.execute("SELECT pg_advisory_unlock(hashtext('performance.digest'))")
     assert digest.run() == 1
 
 

@@ -1,10 +1,8 @@
 """Sightings become findings, findings are resolved by silence, and come back as regressions."""
 
-from contextlib import closing
 from datetime import timedelta
 
 import pytest
-from django.db import connection
 from django.db.models import F
 from django.urls import reverse
 from django.utils import timezone
@@ -28,6 +26,7 @@ from performance.recording.stream import Stream
 from performance.storage.digest import ROLLED, Digest, roll_up_minutes
 from performance.storage.periods import GRAINS, MINUTE
 from performance.storage.reading import Scope
+from performance.tests.sessions import taken
 
 pytestmark = pytest.mark.django_db
 
@@ -306,11 +305,9 @@ def test_calls_are_counted_over_days_too(see, call):
 
 def test_one_process_reviews_for_the_fleet(see):
     see(3)
-    with closing(connection.copy()) as other, other.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(hashtext('performance.findings'))")
+    with taken("performance.findings"):
         FindingsSampler().sample()
         assert not Finding.objects.exists()
-        cursor.execute("SELECT pg_advisory_unlock(hashtext('performance.findings'))")
     FindingsSampler().sample()
     assert Finding.objects.exists()
 

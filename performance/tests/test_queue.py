@@ -1,12 +1,10 @@
 """The queue as the console sees it: its depth, how attempts wait, run and end, and its card."""
 
 import asyncio
-from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.utils import timezone
 
 from jobs.engine.batcher import Outcome
@@ -27,6 +25,7 @@ from performance.recorders.queue import QueueSampler
 from performance.recording.process import buffer
 from performance.storage.reading import Scope
 from performance.tests.attempts import new_claim, succeeded
+from performance.tests.sessions import taken
 from performance.tests.telling import cells, fact, forget, recorded, tell
 
 pytestmark = pytest.mark.django_db
@@ -119,12 +118,9 @@ def test_a_turn_that_was_taken_in_the_future_holds_up_nobody():
 
 
 def test_nobody_counts_while_another_process_is_at_it():
-    with closing(connection.copy()) as other, other.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(hashtext('performance.queue'))")
+    with taken("performance.queue"):
         QueueSampler().sample()
         assert buffer.take("").values == {}
-        # A session that was closed has its locks for a moment longer.
-        cursor.execute("SELECT pg_advisory_unlock(hashtext('performance.queue'))")
 
 
 def test_an_attempt_tells_how_long_its_job_waited_and_for_what():

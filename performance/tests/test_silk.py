@@ -3,7 +3,6 @@
 import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from datetime import timedelta
 
 import pytest
@@ -29,6 +28,7 @@ from performance.models import Capture, Finding, Kind
 from performance.profiling import keeping, requests, silk
 from performance.profiling.asking import PATIENCE, Limits, ask_requests
 from performance.profiling.sampler import CapturesSampler
+from performance.tests.sessions import taken
 
 pytestmark = pytest.mark.urls("performance.tests.profiled_site")
 
@@ -273,8 +273,7 @@ def test_old_requests_are_removed_by_us(client, sampler, ask):
     client.get("/asking")
     sampler.sample()
     later = timezone.now() + keeping.REQUESTS_KEPT_FOR
-    with closing(connection.copy()) as other, other.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(hashtext('performance.trim'))")
+    with taken("performance.trim"):
         assert keeping.remove_old(later) == 0, "another process is at it"
     assert keeping.remove_old(timezone.now()) == 0
     assert keeping.remove_old(later) == 1
