@@ -60,6 +60,15 @@ class DatabaseWrapper(base.DatabaseWrapper):
             pools.setdefault(self.alias, pool)
         return pools[self.alias]
 
+    def set_autocommit(self, autocommit: bool, *args: Any, **kwargs: Any) -> None:
+        """As Django's, which connects for it; but a connection has autocommit from its beginning.
+
+        The end of a transaction that has lost its connection would wait for another one.
+        """
+        if self.connection is None and autocommit:
+            return
+        super().set_autocommit(autocommit, *args, **kwargs)
+
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         """A new connection.
 

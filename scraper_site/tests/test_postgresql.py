@@ -5,11 +5,11 @@ import threading
 from contextlib import closing
 
 import pytest
-from django.db import InternalError, OperationalError, connection
+from django.db import InternalError, OperationalError, connection, transaction
 from django.db.utils import load_backend
 
 from cachelayer.tests.servers import until
-from performance.tests.pooled import ask, pooled
+from performance.tests.pooled import ALIAS, ask, pooled
 from scraper_site.postgresql.bounded import BoundedConnection, Unanswered
 
 pytestmark = pytest.mark.django_db
@@ -133,6 +133,17 @@ def test_postgresql_ends_an_idle_transaction_and_the_pool_survives_that():
             ask()
         wrapper.close()
         assert ask("SELECT pg_backend_pid()") != session
+
+
+def test_a_transaction_that_loses_its_connection_ends_without_another_one():
+    with pooled() as wrapper:
+        with pytest.raises(OperationalError, match="terminat"), transaction.atomic(ALIAS):
+            ask("SELECT pg_terminate_backend(pg_backend_pid())")
+        assert wrapper.connection is None
+        assert wrapper.pool.get_stats()["requests_num"] == 1
+        assert wrapper.get_autocommit()
+        with transaction.atomic(ALIAS):
+            assert ask("SELECT 7") == 7
 
 
 def is_gone(cursor, session):
