@@ -25,7 +25,7 @@ SETTLED = 8.0
 # What a recorder can time of itself in a request, it costs so many times: calls into it, clocks,
 # its layer, and what it pushes out of the processor's caches are the larger part. `benchmark
 # observer` tells the processor time of being watched, and what the console says of it.
-IN_REQUESTS = 5.0
+IN_REQUESTS = 10.0
 # With a quarter more it still costs less than the most.
 ENOUGH_LEFT, MORE = 0.75, 1.25
 
