@@ -24,9 +24,9 @@ CROSS JOIN LATERAL (
     SELECT * FROM performance_aggregate one
     WHERE one.type = wanted.type AND one.period = piece.period AND one.instance = %s
         AND one.bucket >= piece.begins AND one.bucket < piece.ends
+        AND (%s::text[] IS NULL OR one.key = ANY(%s::text[]))
     OFFSET 0
 ) AS kept
-WHERE %s::text[] IS NULL OR kept.key = ANY(%s::text[])
 """
 SUMS = f"""
 SELECT kept.type, key, sum(count) AS count, sum(sum) AS sum, max(max) AS max, bool_or(is_sampled)
