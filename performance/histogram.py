@@ -68,11 +68,3 @@ def add(into: Histogram, other: Histogram) -> None:
         return
     for place, count in other.items():
         into[place] = into.get(place, 0) + count
-
-
-def merged(histograms: list[Histogram]) -> Histogram:
-    """All of them as one."""
-    found: Histogram = {}
-    for histogram in histograms:
-        add(found, histogram)
-    return found

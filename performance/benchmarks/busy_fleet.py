@@ -199,6 +199,7 @@ def worker_streams() -> Iterator[Stream]:
         yield Stream(f"fetch.{phase}", HOSTS[:60], 3, 45, WORKERS)
         yield Stream("attempt.phase", [phase], 300, 45, WORKERS)
     yield Stream("fetch.failed", HOSTS, 0.02, 0, WORKERS)
+    yield Stream("fetch.unfetched", HOSTS[::10], 0.002, 0, WORKERS)
     failures = [f"{host} {CODES[number % len(CODES)]}" for number, host in enumerate(HOSTS[:300])]
     yield Stream("fetch.error", failures, 0.02, 0, WORKERS)
     yield Stream("attempt.fetch", [""], 300, 350, WORKERS, 0.9)

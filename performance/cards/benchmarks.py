@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from performance.cards.shapes import Chart, Column, Content, Health, Level, Line, Row, Table
+from performance.cards.shapes import (
+    Chart,
+    Column,
+    Content,
+    Health,
+    Level,
+    Line,
+    Row,
+    Table,
+    shown,
+)
 from performance.models import BenchmarkRun
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from performance.storage.reading import Scope
 
@@ -54,11 +64,7 @@ class BenchmarksCard:
         latest = [found[0] for found in by_name.values()]
         return Content(
             health=health(latest),
-            charts=[
-                chart(name, found)
-                for name, found in by_name.items()
-                if len(found) > 1 and goal_metrics(found[0])
-            ],
+            charts=shown(charts(by_name), scope),
             tables=[]
             if scope.is_brief
             else [*(latest_table(found) for found in by_name.values()), runs_table(runs)],
@@ -76,6 +82,13 @@ def health(latest: Sequence[BenchmarkRun]) -> Health:
 def goal_metrics(run: BenchmarkRun) -> list[str]:
     """The figures with a goal that are ratios: those that can be compared over machines."""
     return [row["metric"] for row in run.rows if row["goal"] and row["unit"] == "×"]
+
+
+def charts(by_name: Mapping[str, Sequence[BenchmarkRun]]) -> Iterator[Chart]:
+    """One for each benchmark that was run more than once, of its ratios."""
+    for name, runs in by_name.items():
+        if len(runs) > 1 and goal_metrics(runs[0]):
+            yield chart(name, runs)
 
 
 def chart(name: str, runs: Sequence[BenchmarkRun]) -> Chart:

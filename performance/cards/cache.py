@@ -40,6 +40,8 @@ UNHEARD = Health(Level.YELLOW, "no process tells of its cache")
 EVERY, BEFORE, NOW = slice(None), slice(None, -MINUTES - 1), slice(-MINUTES - 1, None)
 FAULTS = ("errors", "corrupt", "too_large")
 COUNTERS = (*(f"{level}.{name}" for level in LEVELS for name in (*COUNTED, *SIZED)), "local.loads")
+# What the facts need.
+BRIEFLY = (*(f"{level}.hits" for level in LEVELS), "local.loads")
 
 COLUMNS = (
     Column("namespace", "Namespace", "code"),
@@ -145,7 +147,8 @@ class CacheCard:
             if scope.instance in ("", instance)
         }
         at = moments(scope)
-        found = Counts(counted([f"{NAME}.{counter}" for counter in COUNTERS], scope))
+        counters = BRIEFLY if scope.is_brief else COUNTERS
+        found = Counts(counted([f"{NAME}.{counter}" for counter in counters], scope))
         levels, loads = namespaces(found), loading(found)
         if not processes and not levels.rows:
             return Content(

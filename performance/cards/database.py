@@ -11,6 +11,7 @@ from performance.analysis.postgresql import server
 from performance.analysis.postgresql.sight import hidden
 from performance.analysis.postgresql.vacuum import WRAPAROUND_SOON
 from performance.analysis.suggestions import SLOW_CALLS, SLOW_MEAN
+from performance.cards.lately import counted
 from performance.cards.pools import level_of
 from performance.cards.shapes import (
     Chart,
@@ -149,15 +150,13 @@ def _charts(points: Sequence[Point], scope: Scope) -> Iterator[Chart]:
 def _statements(scope: Scope, whole: float, problem: str) -> Table:
     lines = top(NAME, scope)
     keys = [line.key for line in lines]
-    about = {
-        part: sums(f"{NAME}.{part}", scope, keys)
-        for part in ("rows", "blocks_hit", "blocks_read", "blocks_temporary")
-    }
+    parts = ("rows", "blocks_hit", "blocks_read", "blocks_temporary")
+    about = counted([f"{NAME}.{part}" for part in parts], scope, keys)
 
     def of(part: str, key: str) -> float:
-        return about[part].get(key, (0.0, 0.0))[1]
+        return about.get((f"{NAME}.{part}", key), (0.0, 0.0))[1]
 
-    rows = [_statement(line, whole, {part: of(part, line.key) for part in about}) for line in lines]
+    rows = [_statement(line, whole, {part: of(part, line.key) for part in parts}) for line in lines]
     empty = problem or "PostgreSQL's counters are read once a minute; the second reading shows."
     return Table("statements", "By statement", STATEMENTS, rows, empty)
 

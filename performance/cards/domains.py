@@ -27,11 +27,10 @@ from performance.cards.shapes import (
 from performance.recorders.fetches import NAME, PARTS
 from performance.storage.reading import (
     Summary,
+    add_percentiles,
     everything,
     series,
     total,
-    wholes,
-    with_percentiles,
 )
 
 if TYPE_CHECKING:
@@ -42,8 +41,8 @@ if TYPE_CHECKING:
 
 # All hosts together: fetches, attempts (not each comes as far as a fetch), and those that failed.
 ALL, ATTEMPTS, FAILED = "attempt.fetch", "attempt.run", "attempt.error"
-# By host; errors by host and code.
-HOST_FAILED, HOST_ERROR = f"{NAME}.failed", f"{NAME}.error"
+# By host, attempts that failed, and those of them that came to no fetch; errors by host and code.
+HOST_FAILED, UNFETCHED, HOST_ERROR = f"{NAME}.failed", f"{NAME}.unfetched", f"{NAME}.error"
 # Per cent of the attempts at a host, or at all.
 SOME_FAILURES = 10.0
 MOST_FAILURES = 50.0
@@ -91,13 +90,13 @@ class DomainsCard:
         """The window's fetches by host, and the hosts that are left alone now."""
         points = series(ALL, scope)
         at = [point.at for point in points]
-        failed = counts([FAILED], scope, at)[FAILED]
+        attempts, failed = counts([ATTEMPTS, FAILED], scope, at).values()
         now = timezone.now()
         alone = left_alone(now)
         if not total(points).count and not sum(failed) and not alone:
             return Content(empty="Nothing was fetched in this window. Submit a job to see it here.")
         recent = lately(ALL, ATTEMPTS, FAILED)
-        share = share_of(sum(failed), wholes([ATTEMPTS], scope)[ATTEMPTS].count)
+        share = share_of(sum(failed), sum(attempts))
         return Content(
             health=health(alone, recent),
             facts=facts(total(points), share, per_second(recent[ALL]), len(alone)),
@@ -158,18 +157,19 @@ def charts(points: Sequence[Point], failed: Sequence[float], scope: Scope) -> It
 
 def tables(scope: Scope, now: datetime) -> tuple[Table, Table]:
     """Hosts and what they fail with."""
-    known = everything([NAME, HOST_FAILED, HOST_ERROR], scope)
-    return hosts(known[NAME], known[HOST_FAILED], scope, now), errors(known[HOST_ERROR].values())
+    known = everything([NAME, UNFETCHED, HOST_ERROR], scope)
+    return hosts(known[NAME], known[UNFETCHED], scope, now), errors(known[HOST_ERROR].values())
 
 
 def hosts(
-    fetched: Mapping[str, Summary], failing: Mapping[str, Summary], scope: Scope, now: datetime
+    fetched: Mapping[str, Summary], unfetched: Mapping[str, Summary], scope: Scope, now: datetime
 ) -> Table:
     """A row a host: those that take most of our time, then those that fail before any fetch."""
     longest = nsmallest(MOST_HOSTS, fetched.values(), key=by_sum)
-    lines = [*with_percentiles(NAME, scope, longest), *never_fetched(failing, fetched)]
+    add_percentiles({NAME: longest}, scope)
+    lines = [*longest, *never_fetched(unfetched, fetched)]
     keys = [line.key for line in lines]
-    parts = counted([f"{NAME}.{part}" for part in PARTS], scope, keys)
+    parts = counted([*(f"{NAME}.{part}" for part in PARTS), HOST_FAILED], scope, keys)
     known = Domain.objects.in_bulk(keys)
     seconds = scope.period.window.total_seconds()
 
@@ -179,9 +179,9 @@ def hosts(
 
     rows = []
     for line in lines:
-        # Its sum is of those that failed before any fetch.
-        failed = failing.get(line.key, Summary(line.key))
-        share = share_of(failed.count, line.count + failed.sum) or 0.0
+        failed, _ = parts.get((HOST_FAILED, line.key), (0.0, 0.0))
+        attempts = line.count + unfetched.get(line.key, Summary("")).count
+        share = share_of(failed, attempts) or 0.0
         p50, p95 = line.ps(0.5, 0.95)
         domain = known.get(line.key)
         cells = {
@@ -204,19 +204,24 @@ def by_sum(line: Summary) -> tuple[float, str]:
     return -line.sum, line.key
 
 
+def by_count(line: Summary) -> tuple[float, str]:
+    """The most frequent first, and in the same order each time too."""
+    return -line.count, line.key
+
+
 def never_fetched(
-    failing: Mapping[str, Summary], fetched: Mapping[str, Summary]
+    unfetched: Mapping[str, Summary], fetched: Mapping[str, Summary]
 ) -> Iterator[Summary]:
     """Hosts of which nothing was fetched, for robots.txt or an address was in the way."""
-    without = [one for one in failing.values() if one.sum and one.key not in fetched]
-    for one in nsmallest(MOST_HOSTS, without, key=by_sum):
+    without = [one for one in unfetched.values() if one.key not in fetched]
+    for one in nsmallest(MOST_HOSTS, without, key=by_count):
         yield Summary(one.key)
 
 
 def errors(known: Iterable[Summary]) -> Table:
     """What hosts fail with."""
     rows = []
-    for one in nsmallest(MOST_ERRORS, known, key=lambda one: (-one.count, one.key)):
+    for one in nsmallest(MOST_ERRORS, known, key=by_count):
         host, _, code = one.key.rpartition(" ")
         rows.append(Row({"host": host, "code": code, "attempts": one.count}))
     return Table("errors", "Failures by host and code", ERRORS, rows, "No fetch has failed.")

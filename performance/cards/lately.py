@@ -5,20 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from django.db.models import Sum
-from django.utils import timezone
-
-from performance.models import Aggregate
-from performance.storage.reading import Scope, Summary, moments
+from performance.storage.reading import Point, Scope, Summary, moments, numbers, total
 from performance.storage.whole import summed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
-
-    from django.db.models import QuerySet
-
-    from performance.storage.reading import Point
 
 # Whole buckets of the finest window: the last one has only begun.
 MINUTES = 5
@@ -28,15 +20,18 @@ SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 Counted = dict[tuple[str, str], tuple[float, float]]
 
 
+def minutes(*types: str) -> dict[str, list[Point]]:
+    """By type, the fleet's last five whole minutes, without percentiles."""
+    at = moments(FINEST)[-MINUTES - 1 :]
+    found = numbers(types, FINEST, at[0], at.pop())
+    return {
+        type: [Point(one, Summary("", *found.get((type, one), ()))) for one in at] for type in types
+    }
+
+
 def lately(*types: str) -> dict[str, Summary]:
-    """By type, the entries of the fleet's last five whole minutes, without percentiles."""
-    last = FINEST.period.bucket(timezone.now().timestamp())
-    rows = _rows(types, FINEST, timezone.now()).filter(
-        bucket__gte=last - timedelta(minutes=MINUTES), bucket__lt=last
-    )
-    sums = rows.values("type").annotate(entries=Sum("count"), total=Sum("sum"))
-    found = {one["type"]: Summary("", one["entries"], one["total"]) for one in sums}
-    return {type: found.get(type, Summary("")) for type in types}
+    """By type, the entries of those minutes together."""
+    return {type: total(points) for type, points in minutes(*types).items()}
 
 
 def per_second(summary: Summary) -> float:
@@ -44,13 +39,12 @@ def per_second(summary: Summary) -> float:
     return summary.count / (MINUTES * 60)
 
 
-def busy_rate(type: str) -> float:
-    """How many a second, over those of the last five whole minutes in which there were any.
+def busy_rate(points: Iterable[Point]) -> float:
+    """How many a second, over those of some minutes in which there were any.
 
     Who was idle before is not slow.
     """
-    at = moments(FINEST)[-MINUTES - 1 : -1]
-    busy = [number for number in counts([type], FINEST, at)[type] if number]
+    busy = [point.summary.count for point in points if point.summary.count]
     return sum(busy) / (60 * len(busy)) if busy else 0.0
 
 
@@ -62,12 +56,9 @@ def counted(types: Iterable[str], scope: Scope, keys: Iterable[str] | None = Non
 
 def counts(types: Iterable[str], scope: Scope, at: Sequence[datetime]) -> dict[str, list[float]]:
     """By type, how many entries there were in each bucket that begins at these moments."""
-    wanted = list(types)
-    rows = _rows(wanted, scope, timezone.now()).values("type", "bucket")
-    found = {
-        (row["type"], row["bucket"]): row["entries"] for row in rows.annotate(entries=Sum("count"))
-    }
-    return {type: [found.get((type, moment), 0.0) for moment in at] for type in wanted}
+    wanted, step = list(types), timedelta(seconds=scope.period.seconds)
+    found = numbers(wanted, scope, at[0], at[-1] + step)
+    return {type: [found.get((type, one), (0.0,))[0] for one in at] for type in wanted}
 
 
 def lasting(seconds: float) -> str:
@@ -86,12 +77,3 @@ def percentiles(points: Sequence[Point]) -> dict[str, list[float | None]]:
 def means(points: Sequence[Point], factor: float = 1.0) -> list[float | None]:
     """The curve of what the buckets are on average, with gaps where nothing was recorded."""
     return [point.summary.mean * factor if point.summary.count else None for point in points]
-
-
-def _rows(types: Iterable[str], scope: Scope, now: datetime) -> QuerySet[Aggregate]:
-    return Aggregate.objects.filter(
-        type__in=list(types),
-        period=scope.period.seconds,
-        instance=scope.instance,
-        bucket__gt=now - scope.period.window,
-    )

@@ -19,7 +19,7 @@ from performance.cards.shapes import (
 from performance.conf import performance_settings
 from performance.recorders import garbage, growth
 from performance.recorders.memory import NAME
-from performance.storage.reading import curves, moments, series, top, total, values
+from performance.storage.reading import curves, moments, top, total, values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -170,12 +170,14 @@ def facts(states: dict[str, dict[str, Any]]) -> list[Fact]:
 def charts(scope: Scope) -> Iterator[Chart]:
     """The largest process of each role, and how long full collections stopped anything."""
     at = moments(scope)
-    sizes = curves([f"{NAME}.rss"], scope, ROLES)
+    sizes = curves([f"{NAME}.rss"], scope, ROLES, is_plain=True)
     lines = [Line(role, _largest(points)) for (_, role), points in sizes.items()]
     yield Chart("RSS of the largest process", at, lines, "bytes")
-    pauses = series(garbage.NAME, scope)
-    full = series(garbage.NAME, scope, garbage.GENERATIONS[-1])
-    lines = [Line("any", _largest(pauses)), Line("full", _largest(full))]
+    pauses = curves([garbage.NAME], scope, garbage.GENERATIONS, is_plain=True)
+    longest = [_largest(points) for points in pauses.values()]
+    known = [[one for one in bucket if one is not None] for bucket in zip(*longest, strict=True)]
+    any_of_them = [max(bucket, default=None) for bucket in known]
+    lines = [Line("any", any_of_them), Line("full", longest[-1])]
     yield Chart("Longest garbage collection", at, lines, "ms")
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.utils import timezone
-
 from performance.cards.lately import counted, percentiles
 from performance.cards.shapes import (
     Chart,
@@ -19,8 +17,7 @@ from performance.cards.shapes import (
     Table,
     shown,
 )
-from performance.histogram import merged, percentile
-from performance.models import Aggregate
+from performance.histogram import add, percentile
 from performance.recorders import pools
 from performance.storage.folding import unpack
 from performance.storage.reading import (
@@ -33,6 +30,7 @@ from performance.storage.reading import (
     total,
     values,
 )
+from performance.storage.whole import histograms_by_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -225,7 +223,7 @@ def charts(scope: Scope, waits: Sequence[Point]) -> Iterator[Chart]:
 def gauges(scope: Scope) -> dict[tuple[str, str], dict[datetime, float]]:
     """Values × seconds by when their bucket begins, of each gauge (its type and key)."""
     found: dict[tuple[str, str], dict[datetime, float]] = {}
-    for (gauge, at), summary in buckets([pools.USED, pools.SIZE], scope).items():
+    for (gauge, at), summary in buckets([pools.USED, pools.SIZE], scope, is_plain=True).items():
         found.setdefault(gauge, {})[at] = summary.sum
     return found
 
@@ -258,15 +256,9 @@ def quotient(whole: float | None, number: float | None) -> float | None:
     return whole / number if whole is not None and number else None
 
 
-def histograms(scope: Scope, instances: list[str]) -> dict[tuple[str, str], Histogram]:
+def histograms(scope: Scope, instances: Sequence[str]) -> dict[tuple[str, str], Histogram]:
     """What callers waited in the window, by process and pool."""
-    rows = Aggregate.objects.filter(
-        type=pools.WAIT,
-        period=scope.period.seconds,
-        instance__in=instances,
-        bucket__gt=timezone.now() - scope.period.window,
-    )
-    found: dict[tuple[str, str], list[Histogram]] = {}
-    for instance, key, histogram in rows.values_list("instance", "key", "histogram"):
-        found.setdefault((instance, key), []).append(unpack(bytes(histogram)))
-    return {place: merged(parts) for place, parts in found.items()}
+    found: dict[tuple[str, str], Histogram] = {}
+    for instance, key, histogram in histograms_by_process(pools.WAIT, scope, instances):
+        add(found.setdefault((instance, key), {}), unpack(histogram))
+    return found

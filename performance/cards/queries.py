@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from django.urls import reverse
 
 from performance.analysis.suggestions import SLOW_CALLS, SLOW_MEAN
-from performance.cards.lately import percentiles
+from performance.cards.lately import counted, percentiles
 from performance.cards.shapes import (
     Chart,
     Column,
@@ -22,7 +22,7 @@ from performance.cards.shapes import (
 )
 from performance.conf import performance_settings
 from performance.recorders.queries import ALL, ERROR, NAME, ROWS, SLOW
-from performance.storage.reading import samples, series, sums, top, total, wholes
+from performance.storage.reading import samples, series, top, total, wholes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -95,16 +95,16 @@ def health(lines: Sequence[Summary], slow: Summary) -> Health:
         verb = "is" if len(often) == 1 else "are"
         return Health(
             Level.YELLOW,
-            f"{counted(len(often))} {verb} slow though often used, on {tables}:"
+            f"{queries(len(often))} {verb} slow though often used, on {tables}:"
             f" {often[0].mean:.0f} ms on average",
         )
     if slow.count:
-        reason = f"{counted(slow.count)} took more than {settings.slow_query:g} s"
+        reason = f"{queries(slow.count)} took more than {settings.slow_query:g} s"
         return Health(Level.YELLOW, reason)
     return Health(Level.GREEN, f"no query took more than {settings.slow_query:g} s")
 
 
-def counted(number: float) -> str:
+def queries(number: float) -> str:
     """So many queries."""
     return f"{number:.0f} {'query' if number == 1 else 'queries'}"
 
@@ -139,7 +139,7 @@ def charts(points: Sequence[Point], scope: Scope) -> Iterator[Chart]:
 def costliest(lines: Sequence[Summary], whole: Summary, scope: Scope) -> Table:
     """A row a query, those first that take most time in all."""
     keys = [line.key for line in lines]
-    rows, errors = sums(ROWS, scope, keys), sums(ERROR, scope, keys)
+    also = counted([ROWS, ERROR], scope, keys)
     seconds = scope.period.window.total_seconds()
     found = [
         Row(
@@ -152,8 +152,8 @@ def costliest(lines: Sequence[Summary], whole: Summary, scope: Scope) -> Table:
                 "mean": line.mean,
                 "p95": line.p95,
                 "max": line.max,
-                "rows": rows.get(line.key, (0.0, 0.0))[1] / line.count,
-                "errors": errors.get(line.key, (0.0, 0.0))[0],
+                "rows": also.get((ROWS, line.key), (0.0, 0.0))[1] / line.count,
+                "errors": also.get((ERROR, line.key), (0.0, 0.0))[0],
                 "origin": origin(line.about),
                 "fingerprint": line.key,
             },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from heapq import nsmallest
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -11,7 +12,7 @@ from django.utils import timezone
 
 from jobs.models import Pause
 from performance.actions.queue import PauseQueue, ResumeQueue
-from performance.cards.lately import busy_rate, counts, lasting, lately, means, percentiles
+from performance.cards.lately import busy_rate, counts, lasting, means, minutes, percentiles
 from performance.cards.shapes import (
     Chart,
     Column,
@@ -29,17 +30,17 @@ from performance.recorders.workers import NAME as WORKER
 from performance.storage.reading import (
     Scope,
     Summary,
+    add_percentiles,
     curves,
-    largest,
+    everything,
     moments,
-    series,
-    spread,
+    overall,
+    total,
     values,
-    wholes,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 # Seconds that the oldest ready job has waited.
 OLD = 60.0
@@ -86,6 +87,11 @@ PHASES = (
 )
 PARTS = ("ready", "running", "held")
 OLDEST = "queue.oldest"
+# Attempts by how they ended, by what they waited for, and by their error's code; what became of
+# none, and where the time went.
+RUN, WAIT, ERROR = "attempt.run", "attempt.wait", "attempt.error"
+UNFINISHED, PHASE = "attempt.unfinished", "attempt.phase"
+MOST = 25
 ESTIMATED = f"Jobs are estimated above {MOST_COUNTED:,} of a kind."
 QUEUED = "queued"
 ENDED_AS = {"queued": "failed, tried again"}
@@ -137,27 +143,39 @@ class QueueCard:
                 empty="Nobody has counted the queue in the last 30 seconds. It is counted by any "
                 "web process or worker: start one, with Valkey and PERFORMANCE_ENABLED on.",
             )
-        recent = lately("attempt.run", "attempt.error")
+        recent = minutes(RUN, ERROR)
         now = Now(
             max(told.values(), key=lambda one: float(one["at"])),
             sum(one["concurrency"] for one in values(WORKER).values() if not one["has_stopped"]),
-            recent["attempt.run"],
-            recent["attempt.error"].count,
-            busy_rate("attempt.run"),
+            total(recent[RUN]),
+            total(recent[ERROR]).count,
+            busy_rate(recent[RUN]),
         )
-        reasons = spread("attempt.wait", scope, order="count")
+        known = attempts(scope)
         return Content(
-            health=pause or health(now, reasons),
+            health=pause or health(now, known[WAIT]),
             facts=facts(now),
             charts=shown(charts(scope), scope),
             tables=[]
             if scope.is_brief
             else [
-                states(now.state), ends(scope), waited(reasons), failures(scope), phases(scope),
+                states(now.state), ends(known, scope), waited(known[WAIT]), failures(known),
+                phases(known[PHASE]),
             ],
             note=ESTIMATED * now.state["is_estimated"],
             actions=can,
         )  # fmt: skip
+
+
+def attempts(scope: Scope) -> dict[str, list[Summary]]:
+    """What the window knows of attempts, by type: the keys that have most entries first."""
+    types = [WAIT] if scope.is_brief else [RUN, WAIT, ERROR, UNFINISHED, PHASE]
+    known = {
+        type: nsmallest(MOST, lines.values(), key=lambda one: (-one.count, one.key))
+        for type, lines in everything(types, scope).items()
+    }
+    add_percentiles({type: known.get(type, []) for type in (RUN, WAIT)}, scope)
+    return known
 
 
 def paused() -> Health | None:
@@ -211,12 +229,12 @@ def charts(scope: Scope) -> Iterator[Chart]:
     """Depth, age, throughput, and how long attempts wait and run."""
     fleet = Scope(scope.period)
     at, seconds = moments(scope), scope.period.seconds
-    depth = curves([f"queue.{part}" for part in PARTS], fleet, [ALL]).values()
-    lines = [Line(part, means(points)) for part, points in zip(PARTS, depth, strict=True)]
-    yield Chart("Depth", at, lines)
-    yield Chart("Oldest ready job", at, [Line("age", means(series(OLDEST, fleet, ALL)))], "seconds")
-    runs, waits = series("attempt.run", scope), series("attempt.wait", scope)
-    errors = counts(["attempt.error"], scope, at)["attempt.error"]
+    types = [*(f"queue.{part}" for part in PARTS), OLDEST]
+    *depth, age = map(means, curves(types, fleet, [ALL], is_plain=True).values())
+    yield Chart("Depth", at, [Line(*one) for one in zip(PARTS, depth, strict=True)])
+    yield Chart("Oldest ready job", at, [Line("age", age)], "seconds")
+    runs, waits = overall([RUN, WAIT], scope).values()
+    errors = counts([ERROR], scope, at)[ERROR]
     lines = [
         Line("attempts", [point.summary.count / seconds for point in runs]),
         Line("failed", [failed / seconds for failed in errors]),
@@ -245,7 +263,7 @@ def states(state: dict[str, Any]) -> Table:
     return Table("states", "Jobs by state", STATES, rows)
 
 
-def ends(scope: Scope) -> Table:
+def ends(known: Mapping[str, Sequence[Summary]], scope: Scope) -> Table:
     """Attempts by how they ended, with how long they ran."""
     seconds = scope.period.window.total_seconds()
     rows = [
@@ -253,11 +271,11 @@ def ends(scope: Scope) -> Table:
             {"end": ENDED_AS.get(one.key, one.key), "rate": one.count / seconds}
             | numbers(one, "count", "p50", "p95", "p99", "max")
         )
-        for one in spread("attempt.run", scope, order="count")
+        for one in known[RUN]
     ]
     rows += [
         Row({"end": one.key, "count": one.count, "rate": one.count / seconds})
-        for one in largest("attempt.unfinished", scope, order="count")
+        for one in known[UNFINISHED]
     ]
     return Table("ends", "How attempts end", ENDS, rows)
 
@@ -269,28 +287,28 @@ def waited(reasons: Sequence[Summary]) -> Table:
     return Table("waits", "What they waited for", WAITS, rows)
 
 
-def failures(scope: Scope) -> Table:
+def failures(known: Mapping[str, Sequence[Summary]]) -> Table:
     """Failed attempts by their error's code."""
-    attempts = wholes(["attempt.run"], scope)["attempt.run"].count
+    whole = sum(one.count for one in known[RUN])
     rows = [
         Row(
             {
                 "code": one.key,
                 "attempts": one.count,
-                "share": 100 * one.count / attempts if attempts else None,
+                "share": 100 * one.count / whole if whole else None,
                 "final": one.sum,
                 "retried": one.count - one.sum,
             },
             f"{reverse('admin:jobs_job_changelist')}?{urlencode({'error': one.key})}",
         )
-        for one in largest("attempt.error", scope, order="count")
+        for one in known[ERROR]
     ]
     return Table("failures", "Failures by code", FAILURES, rows, "No attempt has failed.")
 
 
-def phases(scope: Scope) -> Table:
+def phases(known: Iterable[Summary]) -> Table:
     """What the time of an attempt goes to; the wait before it is no part of it."""
-    lines = largest("attempt.phase", scope)
+    lines = sorted(known, key=lambda one: -one.sum)
     whole = sum(one.sum for one in lines if one.key != QUEUED)
     rows = [
         Row(

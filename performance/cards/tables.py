@@ -70,18 +70,23 @@ class TablesCard:
         """The largest tables, and those that need a vacuum most, as they are now."""
         found, cleared = tables.tables(), vacuum.vacuum()
         wasted = tables.bloat(found)
-        largest = [_row(one, wasted.get(one.oid)) for one in found]
         complaints = [*_bloated(found, wasted), *_overdue(cleared)]
         return Content(
             health=worst(complaints, "dead rows are cleared away in time"),
             facts=_facts(found, wasted, vacuum.totals()),
-            tables=[
-                Shown("tables", "Largest", TABLES, largest),
-                Shown("vacuum", "Vacuum", VACUUM, [_vacuum(one) for one in cleared]),
-                *_progress(),
-            ],
+            tables=[] if scope.is_brief else [*_shown(found, wasted, cleared), *_progress()],
             note="Counters are since the last reset of PostgreSQL's statistics.",
         )
+
+
+def _shown(
+    found: list[Table], wasted: dict[int, Bloat], cleared: Sequence[Cleared]
+) -> tuple[Shown, Shown]:
+    largest = [_row(one, wasted.get(one.oid)) for one in found]
+    return (
+        Shown("tables", "Largest", TABLES, largest),
+        Shown("vacuum", "Vacuum", VACUUM, [_vacuum(one) for one in cleared]),
+    )
 
 
 def _facts(found: list[Table], wasted: dict[int, Bloat], all_tables: Totals) -> list[Fact]:

@@ -82,27 +82,30 @@ class Drawing:
     height: float = HEIGHT
 
 
-def draw(chart: Chart, events: Sequence[tuple[datetime, str]] = ()) -> Drawing:
-    """The chart, scaled from zero to above its largest value, with what happened meanwhile."""
+def draw(
+    chart: Chart, events: Sequence[tuple[datetime, str]] = (), *, is_small: bool = False
+) -> Drawing:
+    """The chart, scaled from zero to above its largest value, with what happened meanwhile.
+
+    In a small one nobody can point at a bucket: it has no slots.
+    """
     chart = _as_if_over(chart)
     largest = max((value for line in chart.lines for value in line.values if value), default=0.0)
     top = scale(largest, chart.unit)
     step = WIDTH / max(len(chart.moments), 1)
+    begins, ends = _times(chart, [chart.moments[0], _end(chart)]) if chart.moments else ("", "")
     return Drawing(
         chart.title,
         [
             Curve(line.label, number % COLOURS, *_paths(line, step, top), _latest(line, chart))
             for number, line in enumerate(chart.lines)
         ],
-        [
-            Slot(round(n * step, 2), round(step, 2), _says(chart, n))
-            for n in range(len(chart.moments))
-        ],
+        [] if is_small else _slots(chart, step),
         _markers(chart, events),
         figure(top, chart.unit) if top else "",
         _middle(top, chart.unit),
-        _time(chart, chart.moments[0]) if chart.moments else "",
-        _time(chart, _end(chart)) if chart.moments else "",
+        begins,
+        ends,
         not any(value is not None for line in chart.lines for value in line.values),
     )
 
@@ -176,10 +179,11 @@ def _end(chart: Chart) -> datetime:
     return min(last + (last - chart.moments[-2]), timezone.now())
 
 
-def _time(chart: Chart, at: datetime) -> str:
-    """A moment of it, with its day where it has several."""
+def _times(chart: Chart, moments: Sequence[datetime]) -> list[str]:
+    """Moments of it, with their day where it has several."""
     is_long = chart.moments[-1] - chart.moments[0] > timedelta(hours=12)
-    return f"{at:{'%m-%d %H:%M' if is_long else '%H:%M'}}"
+    form = "%m-%d %H:%M" if is_long else "%H:%M"
+    return [at.strftime(form) for at in moments]
 
 
 def _markers(chart: Chart, events: Sequence[tuple[datetime, str]]) -> list[Marker]:
@@ -214,10 +218,15 @@ def _latest(line: Line, chart: Chart) -> str:
     return figure(known[-1] if known else None, chart.unit)
 
 
-def _says(chart: Chart, number: int) -> str:
-    values = (
-        f"{line.label} {figure(line.values[number], chart.unit)}"
-        for line in chart.lines
-        if line.values[number] is not None
-    )
-    return f"{_time(chart, chart.moments[number])} · " + (" · ".join(values) or "nothing")
+def _slots(chart: Chart, step: float) -> list[Slot]:
+    """Its buckets with what each says."""
+    unit, width = chart.unit, round(step, 2)
+    said: list[list[str]] = [[] for _ in chart.moments]
+    for line in chart.lines:
+        for says, value in zip(said, line.values, strict=True):
+            if value is not None:
+                says.append(f"{line.label} {figure(value, unit)}")
+    return [
+        Slot(round(number * step, 2), width, f"{at} · {' · '.join(says) or 'nothing'}")
+        for number, (at, says) in enumerate(zip(_times(chart, chart.moments), said, strict=True))
+    ]

@@ -120,7 +120,7 @@ def _rendered(
     error = ""
     try:
         content = card.content(scope)
-        charts = [draw(chart, events) for chart in content.charts]
+        charts = [draw(one, events, is_small=scope.is_brief) for one in content.charts]
         tables = [sorting.apply(table) for table in content.tables]
     except DatabaseError as failure:
         logger.warning("card %s: %s", card.name, failure)

@@ -123,7 +123,9 @@ def record(host: str, work: HostWork, *, with_phases: bool) -> None:
     for phase in PARTS if with_phases else ():
         buffer.count(f"{NAME}.{phase}", host, work.attempts, work.phases[phase])
     if work.errors:
-        buffer.count(f"{NAME}.failed", host, work.errors.total(), work.unfetched)
+        buffer.count(f"{NAME}.failed", host, work.errors.total())
+    if work.unfetched:
+        buffer.count(f"{NAME}.unfetched", host, work.unfetched)
     for (code, _), number in work.errors.items():
         buffer.count(f"{NAME}.error", f"{host} {code}", number)
 

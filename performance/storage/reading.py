@@ -21,7 +21,7 @@ from performance.storage.periods import BUCKETS, PERIODS, Period
 from performance.storage.whole import histograms, summed, totals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from django.db.models import QuerySet
 
@@ -119,15 +119,19 @@ def largest(type: str, scope: Scope, *, order: Order = "sum", most: int = 25) ->
 
 def spread(type: str, scope: Scope, *, order: Order = "sum", most: int = 25) -> list[Summary]:
     """The same with their percentiles."""
-    return with_percentiles(type, scope, largest(type, scope, order=order, most=most))
-
-
-def with_percentiles(type: str, scope: Scope, lines: list[Summary]) -> list[Summary]:
-    """These keys of a type with their percentiles, which a brief card does without."""
-    found = {} if scope.is_brief else _histograms(type, scope, [line.key for line in lines])
-    for line in lines:
-        line.histogram = found.get(line.key, {})
+    lines = largest(type, scope, order=order, most=most)
+    add_percentiles({type: lines}, scope)
     return lines
+
+
+def add_percentiles(lines: Mapping[str, Iterable[Summary]], scope: Scope) -> None:
+    """Give these keys, by type, their percentiles, which a brief card does without."""
+    if scope.is_brief:
+        return
+    wanted = {(type, line.key): line for type, some in lines.items() for line in some}
+    for type, key, histogram in histograms(lines, scope, {key for _, key in wanted}):
+        if line := wanted.get((type, key)):
+            add(line.histogram, unpack(histogram))
 
 
 def everything(types: Iterable[str], scope: Scope) -> dict[str, dict[str, Summary]]:
@@ -160,39 +164,66 @@ def sums(type: str, scope: Scope, keys: Iterable[str]) -> dict[str, tuple[float,
     return {key: (count, sum) for _, key, count, sum, *_ in summed([type], scope, keys)}
 
 
-def buckets(types: Iterable[str], scope: Scope, keys: Iterable[str] | None = None) -> Buckets:
-    """What there is of types (and keys): by both, and when it begins. The empty ones are absent."""
+def buckets(
+    types: Iterable[str],
+    scope: Scope,
+    keys: Iterable[str] | None = None,
+    *,
+    is_plain: bool = False,
+) -> Buckets:
+    """What there is of types (and keys): by both, and when it begins. The empty ones are absent.
+
+    To be plain is to have no percentiles, and to be read in half of the time.
+    """
     since = timezone.now() - scope.period.window
     wanted = None if keys is None else list(keys)
     parameters: list[Any] = [list(types), scope.period.seconds, scope.instance, since]
     found: Buckets = defaultdict(lambda: Summary(""))
     with connection.cursor() as cursor:
-        cursor.execute(statements.BUCKETS, [*parameters, wanted, wanted])
-        for type, key, seconds, count, sum, largest, is_sampled, histogram in cursor.fetchall():
+        cursor.execute(statements.BUCKETS, [is_plain, *parameters, wanted, wanted])
+        for type, key, seconds, count, sum, largest, is_sampled, packed in cursor.fetchall():
             at = datetime.fromtimestamp(seconds, UTC)
-            summary = Summary(key, count, sum, largest, is_sampled, unpack(histogram))
-            found[(type, key), at] = summary
+            histogram = {} if packed is None else unpack(packed)
+            found[(type, key), at] = Summary(key, count, sum, largest, is_sampled, histogram)
     return found
 
 
 def curves(
-    types: Collection[str], scope: Scope, keys: Collection[str]
+    types: Collection[str], scope: Scope, keys: Collection[str], *, is_plain: bool = False
 ) -> dict[tuple[str, str], list[Point]]:
     """By type and key sixty buckets each, the oldest first; those without anything are empty."""
-    names, known = [(type, key) for type in types for key in keys], buckets(types, scope, keys)
-    at = moments(scope)
+    names, at = [(type, key) for type in types for key in keys], moments(scope)
+    known = buckets(types, scope, keys, is_plain=is_plain)
     return {name: [Point(one, known[name, one]) for one in at] for name in names}
 
 
 def series(type: str, scope: Scope, key: str | None = None) -> list[Point]:
     """The same of one key, or of all keys together."""
-    if key is not None:
-        return curves([type], scope, [key])[type, key]
-    points = {at: Summary("") for at in moments(scope)}
-    for (_, at), found in buckets([type], scope).items():
-        if at in points:
-            _take(points[at], found)
-    return [Point(at, summary) for at, summary in points.items()]
+    return overall([type], scope)[type] if key is None else curves([type], scope, [key])[type, key]
+
+
+def overall(types: Iterable[str], scope: Scope) -> dict[str, list[Point]]:
+    """By type sixty buckets each, of all keys together."""
+    wanted, at = list(types), moments(scope)
+    found = {type: {one: Summary("") for one in at} for type in wanted}
+    for ((type, _), one), summary in buckets(wanted, scope).items():
+        if one in found[type]:
+            _take(found[type][one], summary)
+    return {type: [Point(*one) for one in points.items()] for type, points in found.items()}
+
+
+def numbers(
+    types: Iterable[str], scope: Scope, since: datetime, until: datetime
+) -> dict[tuple[str, datetime], tuple[float, float]]:
+    """By type and bucket of those from `since` on, how many entries, and what they add up to."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            statements.COUNTS, [list(types), scope.period.seconds, scope.instance, since, until]
+        )
+        return {
+            (type, datetime.fromtimestamp(seconds, UTC)): (count, sum)
+            for type, seconds, count, sum in cursor.fetchall()
+        }
 
 
 def wholes(types: Iterable[str], scope: Scope) -> dict[str, Summary]:
@@ -271,10 +302,3 @@ def _take(into: Summary, other: Summary) -> None:
     into.max = max(into.max, other.max)
     into.is_sampled = into.is_sampled or other.is_sampled
     add(into.histogram, other.histogram)
-
-
-def _histograms(type: str, scope: Scope, keys: Iterable[str]) -> dict[str, Histogram]:
-    found: dict[str, Histogram] = {}
-    for key, histogram in histograms(type, scope, keys):
-        add(found.setdefault(key, {}), unpack(histogram))
-    return found

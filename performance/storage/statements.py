@@ -51,10 +51,19 @@ SET count = excluded.count, sum = excluded.sum, max = excluded.max,
 
 # Seconds are read many times faster than times.
 BUCKETS = """
-SELECT type, key, extract(epoch FROM bucket)::int8, count, sum, max, is_sampled, histogram
+SELECT type, key, extract(epoch FROM bucket)::int8, count, sum, max, is_sampled,
+    CASE WHEN NOT %s THEN histogram END
 FROM performance_aggregate
 WHERE type = ANY(%s) AND period = %s AND instance = %s AND bucket > %s
     AND (%s::text[] IS NULL OR key = ANY(%s::text[]))
+"""
+
+# The same of all keys together, of the buckets from one moment until another.
+COUNTS = """
+SELECT type, extract(epoch FROM bucket)::int8, sum(count), sum(sum)
+FROM performance_aggregate
+WHERE type = ANY(%s) AND period = %s AND instance = %s AND bucket >= %s AND bucket < %s
+GROUP BY type, bucket
 """
 
 # What the minutes between two moments add to the longer windows.

@@ -9,8 +9,9 @@ from django.db import connection
 from django.utils import timezone
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
 
+    from performance.storage.periods import Period
     from performance.storage.reading import Scope
 
 # Longer buckets are written when a minute is over: by then they have it for certain.
@@ -20,9 +21,10 @@ ROLLED_UP_AFTER = timedelta(minutes=3)
 ROWS = """
 FROM unnest(%s::int[], %s::timestamptz[], %s::timestamptz[]) AS piece (period, begins, ends)
 CROSS JOIN unnest(%s::text[]) AS wanted (type)
+CROSS JOIN unnest(%s::text[]) AS told (instance)
 CROSS JOIN LATERAL (
     SELECT * FROM performance_aggregate one
-    WHERE one.type = wanted.type AND one.period = piece.period AND one.instance = %s
+    WHERE one.type = wanted.type AND one.period = piece.period AND one.instance = told.instance
         AND one.bucket >= piece.begins AND one.bucket < piece.ends
         AND (%s::text[] IS NULL OR one.key = ANY(%s::text[]))
     OFFSET 0
@@ -37,7 +39,8 @@ SELECT kept.type, sum(count) AS count, sum(sum) AS sum, max(max) AS max, bool_or
 {ROWS} GROUP BY kept.type
 """
 KEYS = f"SELECT count(DISTINCT key) {ROWS}"
-HISTOGRAMS = f"SELECT key, histogram {ROWS}"
+HISTOGRAMS = f"SELECT kept.type, key, histogram {ROWS}"
+HISTOGRAMS_BY_PROCESS = f"SELECT kept.instance, key, histogram {ROWS}"
 
 
 class Piece(NamedTuple):
@@ -48,21 +51,27 @@ class Piece(NamedTuple):
     ends: datetime
 
 
-def pieces(scope: Scope, now: datetime) -> list[Piece]:
-    """What a window consists of."""
-    short, long = scope.period, scope.period.longer
+def pieces(short: Period, now: datetime, *, by_instance: bool) -> list[Piece]:
+    """What a window consists of, in the longest buckets that fit."""
     begins = short.bucket((now - short.window).timestamp()) + timedelta(seconds=short.seconds)
     ends = now + timedelta(seconds=short.seconds)
-    if long is None or (scope.instance and not long.by_instance):
-        return [Piece(short.seconds, begins, ends)]
-    almost = timedelta(seconds=long.seconds, microseconds=-1)
-    first = long.bucket((begins + almost).timestamp())
-    last = max(long.bucket((now - ROLLED_UP_AFTER).timestamp()), first)
-    return [
-        Piece(short.seconds, begins, first),
-        Piece(long.seconds, first, last),
-        Piece(short.seconds, last, ends),
-    ]
+    piece = Piece(short.seconds, begins, ends)
+    return list(_cut(short, piece, now - ROLLED_UP_AFTER, by_instance=by_instance))
+
+
+def _cut(period: Period, piece: Piece, written: datetime, *, by_instance: bool) -> Iterator[Piece]:
+    """The same with longer buckets in its midst, as far as those are `written`."""
+    longer = period.longer
+    if longer is not None and (longer.by_instance or not by_instance):
+        almost = timedelta(seconds=longer.seconds, microseconds=-1)
+        first = longer.bucket((piece.begins + almost).timestamp())
+        last = longer.bucket(min(piece.ends, written).timestamp())
+        if first < last:
+            yield piece._replace(ends=first)
+            midst = Piece(longer.seconds, first, last)
+            yield from _cut(longer, midst, written, by_instance=by_instance)
+            piece = piece._replace(begins=last)
+    yield piece
 
 
 def summed(
@@ -87,17 +96,30 @@ def number_of_keys(type: str, scope: Scope) -> int:
 
 
 def histograms(
-    type: str, scope: Scope, keys: Iterable[str] | None = None
-) -> list[tuple[str, bytes]]:
-    """The histograms of these keys or of all, several of each, as their column has them."""
-    return _found(HISTOGRAMS, [type], scope, keys)
+    types: Iterable[str], scope: Scope, keys: Iterable[str] | None = None
+) -> list[tuple[str, str, bytes]]:
+    """By type and key, of these keys or of all, several histograms as their column has them."""
+    return _found(HISTOGRAMS, types, scope, keys)
+
+
+def histograms_by_process(
+    type: str, scope: Scope, instances: Sequence[str]
+) -> list[tuple[str, str, bytes]]:
+    """The same of each of these processes, by its name and by key."""
+    return _found(HISTOGRAMS_BY_PROCESS, [type], scope, None, instances)
 
 
 def _found(
-    statement: str, types: Iterable[str], scope: Scope, keys: Iterable[str] | None
+    statement: str,
+    types: Iterable[str],
+    scope: Scope,
+    keys: Iterable[str] | None,
+    instances: Sequence[str] = (),
 ) -> list[Any]:
-    columns = [list(column) for column in zip(*pieces(scope, timezone.now()), strict=True)]
+    told = list(instances) or [scope.instance]
+    found = pieces(scope.period, timezone.now(), by_instance=any(told))
+    columns = [list(column) for column in zip(*found, strict=True)]
     wanted = None if keys is None else list(keys)
     with connection.cursor() as cursor:
-        cursor.execute(statement, [*columns, list(types), scope.instance, wanted, wanted])
+        cursor.execute(statement, [*columns, list(types), told, wanted, wanted])
         return list(cursor.fetchall())

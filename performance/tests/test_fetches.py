@@ -97,7 +97,9 @@ def test_failures_are_told_of_all_hosts_by_code_and_whether_they_were_the_last(w
 def test_what_robots_txt_forbids_is_no_fetch(work):
     failed(work, error=RobotsDenied(), robots=1.0)
     work.sample()
-    assert Name("fetch", "x.example") not in recorded()
+    found = recorded()
+    assert Name("fetch", "x.example") not in found
+    assert found[Name("fetch.unfetched", "x.example")].count == 1
 
 
 def test_attempts_without_an_outcome_are_not_looked_at(work):

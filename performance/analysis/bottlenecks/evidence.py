@@ -88,7 +88,7 @@ class Evidence:
                 found.count += count
                 found.sum += total
                 found.max = max(found.max, longest)
-            for _, histogram in histograms(type, self._scope, keys):
+            for _, _, histogram in histograms([type], self._scope, keys):
                 add(found.histogram, unpack(histogram))
             self._spreads[type, key] = found
         return self._spreads[type, key]
