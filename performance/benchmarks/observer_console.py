@@ -19,13 +19,15 @@ from performance.storage.periods import PERIODS
 from performance.storage.reading import Scope
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from performance.cards.shapes import Card
 
 # Milliseconds of server time.
 OVERVIEW, CARD = 200, 50
-TIMES = 5
+ROUNDS = 9
+# What is measured, in which window.
+Work = tuple[str, str]
 
 
 def console_rows(keys: int | None) -> list[Row]:
@@ -46,13 +48,19 @@ def console_rows(keys: int | None) -> list[Row]:
         if answer.status_code != 200:
             raise RuntimeError(f"the overview answers {answer.status_code}")
 
-    for period in ("1h", "7d"):
-        took = usual(partial(overview, period))
-        rows.append(judged(f"overview, {period}", took, "ms", "≤", OVERVIEW))
+    works: dict[Work, Callable[[], object]] = {
+        (f"overview, {period}", period): partial(overview, period) for period in ("1h", "7d")
+    }
     for name, card in CARDS.items():
-        times = [usual(partial(shown, card, Scope(one))) for one in PERIODS.values()]
-        rows.append(judged(f"card {name}, slowest window", max(times), "ms", "≤", CARD))
-    return rows
+        for period in PERIODS.values():
+            works[f"card {name}, slowest window", period.name] = partial(shown, card, Scope(period))
+    slowest: dict[str, float] = {}
+    for (metric, _), took in usual(works).items():
+        slowest[metric] = max(took, slowest.get(metric, 0.0))
+    return rows + [
+        judged(metric, took, "ms", "≤", CARD if metric.startswith("card") else OVERVIEW)
+        for metric, took in slowest.items()
+    ]
 
 
 def shown(card: Card, scope: Scope) -> None:
@@ -62,12 +70,16 @@ def shown(card: Card, scope: Scope) -> None:
         raise RuntimeError(f"card {card.name} is not measured: {one.error or one.content.empty}")
 
 
-def usual(work: Callable[[], object], times: int = TIMES) -> float:
-    """Milliseconds of it, the median of so many times."""
-    took = []
-    for _ in range(times):
-        busy_states.speak()
-        began = perf_counter()
-        work()
-        took.append(perf_counter() - began)
-    return statistics.median(took) * 1000
+def usual(works: Mapping[Work, Callable[[], object]]) -> dict[Work, float]:
+    """Milliseconds of each, the median of several rounds of all.
+
+    In turns, so that what else keeps the machine busy for a second is seen by each of them once.
+    """
+    took: dict[Work, list[float]] = {name: [] for name in works}
+    for _ in range(ROUNDS):
+        for name, work in works.items():
+            busy_states.speak()
+            began = perf_counter()
+            work()
+            took[name].append(perf_counter() - began)
+    return {name: statistics.median(times) * 1000 for name, times in took.items()}

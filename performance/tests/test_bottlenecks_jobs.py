@@ -179,7 +179,7 @@ def test_of_many_hosts_the_histograms_of_the_worst_alone_are_read():
     worker(20, in_use=10)
     with CaptureQueriesContext(connection) as asked:
         assert slow_domain(Evidence())
-    read = [one["sql"] for one in asked if "histogram" in one["sql"] and "{fetch}" in one["sql"]]
+    read = [one["sql"] for one in asked if "histogram" in one["sql"] and '["fetch"]' in one["sql"]]
     assert len(read) == 1
     assert "slow.example" in read[0]
 
