@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 from weakref import ref
 
+import greenlet  # type: ignore[import-untyped]
 from django.db import connection, connections
 from django.http import HttpResponse
 from django.test import RequestFactory
@@ -28,6 +29,7 @@ from performance.recorders.fetches import Fetches
 from performance.recorders.leaks import checkouts, ended
 from performance.recorders.pools import waits
 from performance.recording.buffer import Buffer
+from performance.recording.cpu import Switches
 from performance.recording.process import buffer
 from performance.recording.stream import Stream
 from performance.recording.watch import Watch, lives, working
@@ -90,6 +92,7 @@ def pairs() -> Iterator[Pair]:
     yield Pair("a request", watched, plain)
     yield query()
     yield checkout()
+    yield switch()
     yield attempt()
 
 
@@ -122,6 +125,14 @@ def checkout() -> Pair:
         working.set(Watch(life=life))
 
     return Pair("a checkout of a connection", watched, plain)
+
+
+def switch() -> Pair:
+    """A switch between greenlets, as who is charged hears of it."""
+    switches, pair = Switches(), (greenlet.getcurrent(), greenlet.getcurrent().parent)
+    switches.begin(Watch())
+    greenlet.settrace(None)
+    return Pair("a switch of greenlets", lambda: switches.switched("switch", pair), nothing)
 
 
 def attempt() -> Pair:

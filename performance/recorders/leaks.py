@@ -74,7 +74,7 @@ class Checkouts:
             self.held[id(connection)] = DjangoCheckout(
                 connection, pool, key, lines, work, owner, monotonic(), wrapper=ref(wrapper)
             )
-            if work is not None:
+            if work is not None and is_safe:
                 work.wrappers.add(wrapper)
         except Exception:
             failed(NAME)

@@ -23,7 +23,7 @@ from performance.models import Kind
 from performance.recorders import nplusone
 from performance.recording import origin
 from performance.recording.governor import IN_REQUESTS
-from performance.recording.process import buffer, governor
+from performance.recording.process import buffer, catch_up, governor
 from performance.recording.rescue import failed, is_unobserved, rescued
 from performance.recording.watch import current
 
@@ -91,6 +91,9 @@ def watched(
     except Exception:
         failed(NAME)
     governor.spent += IN_REQUESTS * (perf_counter() - ended)
+    if watch is None:
+        # At the end of a request its recorder does.
+        catch_up()
     return result
 
 

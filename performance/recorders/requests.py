@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from jobs.signals import client_waited
 from performance.recorders import nplusone
 from performance.recording.governor import IN_REQUESTS
-from performance.recording.process import buffer, governor
+from performance.recording.process import buffer, catch_up, governor
 from performance.recording.rescue import failed
 from performance.recording.watch import current, view_named
 
@@ -55,6 +55,7 @@ def ended(request: HttpRequest, response: HttpResponseBase, watch: Watch) -> Non
     except Exception:
         failed(NAME)
     governor.spent += IN_REQUESTS * (perf_counter() - now)
+    catch_up()
 
 
 def record(watch: Watch, match: ResolverMatch | None, status: int, milliseconds: float) -> None:

@@ -63,8 +63,24 @@ class Buffer:
         is in the processor's caches. What it raises is counted under the recorder's name.
         """
         self._put_off.append((recorder, record, entry))
-        if len(self._put_off) >= MOST_PUT_OFF:
-            self._catch_up()
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether so much is put off that somebody should `catch_up`."""
+        return len(self._put_off) >= MOST_PUT_OFF
+
+    def catch_up(self) -> None:
+        """Record what was put off."""
+        # Whoever catches up at the same time takes others of them: each is recorded once.
+        while self._put_off:
+            try:
+                recorder, record, entry = self._put_off.popleft()
+            except IndexError:
+                return
+            try:
+                record(*entry)
+            except Exception:
+                failed(recorder)
 
     def record(self, type: str, key: str, value: float, weight: float = 1.0) -> None:
         """An entry that stands for `weight` of its like."""
@@ -140,7 +156,7 @@ class Buffer:
 
     def take(self, instance: str) -> Message:
         """Everything so far, as a message; the buffer is empty then."""
-        self._catch_up()
+        self.catch_up()
         tallies = self._take_tallies()
         samples, self._samples = self._samples, []
         subjects, self._subjects = self._subjects, {}
@@ -160,18 +176,6 @@ class Buffer:
         """As in a process that has told nothing yet."""
         self.take("")
         self.described.clear()
-
-    def _catch_up(self) -> None:
-        # Whoever catches up at the same time takes others of them: each is recorded once.
-        while self._put_off:
-            try:
-                recorder, record, entry = self._put_off.popleft()
-            except IndexError:
-                return
-            try:
-                record(*entry)
-            except Exception:
-                failed(recorder)
 
     def _take_tallies(self) -> dict[Name, Tally]:
         parts, self._parts = self._parts, {}

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import greenlet  # type: ignore[import-untyped]
 
+from performance.recording.governor import IN_REQUESTS
 from performance.recording.heartbeat import heartbeat
+from performance.recording.process import governor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 
 # Seconds: who runs for less does not hold up anybody noticeably.
 SHORT = 0.005
+# Seconds that it takes to hear of a switch, by `benchmark recorders`: to time that too would cost
+# as much again.
+SWITCH = 0.25e-6
 
 
 class Switches:
@@ -37,6 +42,7 @@ class Switches:
         """Of the thread that it is used in."""
         self._charged: dict[greenlet.greenlet, Watch] = {}
         self._since = 0.0
+        self._heard = 0
         self._listens = False
         self._next: Callable[[str, Any], Any] | None = None
 
@@ -44,7 +50,7 @@ class Switches:
         """Charge the present greenlet to that watch from now on."""
         if not self._listens:
             self._listens = True
-            self._next = greenlet.settrace(self._switched)
+            self._next = greenlet.settrace(self.switched)
         now = perf_counter()
         watch.lag -= heartbeat.held_up(now) * 1000
         self._charged[greenlet.getcurrent()] = watch
@@ -56,8 +62,10 @@ class Switches:
         now = perf_counter()
         self._ran(watch, now)
         watch.lag += heartbeat.held_up(now) * 1000
+        heard, self._heard = self._heard, 0
+        governor.spent += IN_REQUESTS * SWITCH * heard
         # Who has begun to listen since tells this one, which must not leave then.
-        if not self._charged and greenlet.gettrace() == self._switched:
+        if not self._charged and greenlet.gettrace() == self.switched:
             greenlet.settrace(self._next)
             self._listens = False
 
@@ -66,7 +74,9 @@ class Switches:
         """How many greenlets are charged."""
         return len(self._charged)
 
-    def _switched(self, event: str, pair: tuple[greenlet.greenlet, greenlet.greenlet]) -> None:
+    def switched(self, event: str, pair: tuple[greenlet.greenlet, greenlet.greenlet]) -> None:
+        """What greenlet calls at each."""
+        self._heard += 1
         charged = self._charged
         if charged:
             origin, target = pair

@@ -337,6 +337,8 @@ def test_what_django_takes_for_a_request_needs_no_stack(pool):
 
 
 def test_what_django_takes_for_a_thread_of_a_request_is_told_with_its_line(pool):
+    before = failures[NAME]
+
     def view():
         context = copy_context()
         with in_thread(lambda: context.run(ask)):
@@ -344,3 +346,5 @@ def test_what_django_takes_for_a_thread_of_a_request_is_told_with_its_line(pool)
 
     (found,) = request(view)
     assert found["where"].endswith(":ask")
+    # Django lets nobody but the thread itself close it.
+    assert failures[NAME] == before

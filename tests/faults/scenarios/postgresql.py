@@ -68,17 +68,22 @@ def sessions_end(rig: Rig) -> Times:
 
 @row("SIGSTOP PostgreSQL", "under load")
 def hangs(rig: Rig) -> Times:
-    """Connections stay open and nothing answers: requests wait for a bounded time, then 503."""
+    """Connections stay open and nothing answers: requests wait for a bounded time, then 503.
+
+    Those amid a transaction too, which must not wait once more at its end.
+    """
     rig.fleet.worker()
     with Load(rig, clients=CLIENTS) as load:
         load.accepts(RECOVERED)
-        rig.postgres.pause()
-        probes_tell(rig)
-        if rig.full:
-            time.sleep(60)
-        else:
-            until(lambda: load.answers[503] > 2 * CLIENTS, "every client is told to try again")
-        rig.postgres.resume()
+        with rig.postgres.gate("jobs_job"):
+            until(rig.postgres.held_at_gate, "a submission is amid its transaction")
+            rig.postgres.pause()
+            probes_tell(rig)
+            if rig.full:
+                time.sleep(60)
+            else:
+                until(lambda: load.answers[503] > 2 * CLIENTS, "every client is told to try again")
+            rig.postgres.resume()
         accepted = load.accepts(RECOVERED)
     assert load.longest < LONGEST_WAIT, f"a request waited for {load.longest:.1f} s"
     assert load.answers[503] > 0, load.answers
