@@ -23,7 +23,7 @@ from performance.recording.rescue import failed, is_unobserved, rescued
 from performance.recording.watch import lives, working
 
 if TYPE_CHECKING:
-    from types import FrameType
+    from types import CodeType, FrameType
 
     from django.db.backends.base.base import BaseDatabaseWrapper
     from psycopg import Connection
@@ -69,13 +69,14 @@ class Checkouts:
             return
         try:
             work, owner = working.get(), ref(lives.life)
-            is_safe = work is not None and work.life == owner
-            lines = [] if is_safe else stack(sys._getframe(1))
+            if work is not None and work.life == owner:
+                lines: list[tuple[CodeType, int]] = []
+                work.wrappers.add(wrapper)
+            else:
+                lines = stack(sys._getframe(1))
             self.held[id(connection)] = DjangoCheckout(
                 connection, pool, key, lines, work, owner, monotonic(), wrapper=ref(wrapper)
             )
-            if work is not None and is_safe:
-                work.wrappers.add(wrapper)
         except Exception:
             failed(NAME)
 

@@ -126,9 +126,9 @@ def spread(type: str, scope: Scope, *, order: Order = "sum", most: int = 25) -> 
 
 def add_percentiles(lines: Mapping[str, Iterable[Summary]], scope: Scope) -> None:
     """Give these keys, by type, their percentiles, which a brief card does without."""
-    if scope.is_brief:
-        return
     wanted = {(type, line.key): line for type, some in lines.items() for line in some}
+    if scope.is_brief or not wanted:
+        return
     for type, key, histogram in histograms(lines, scope, {key for _, key in wanted}):
         if line := wanted.get((type, key)):
             add(line.histogram, unpack(histogram))
