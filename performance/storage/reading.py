@@ -173,7 +173,7 @@ def buckets(
 ) -> Buckets:
     """What there is of types (and keys): by both, and when it begins. The empty ones are absent.
 
-    To be plain is to have no percentiles, and to be read in half of the time.
+    To be plain is to have no percentiles: they are the dearest to read.
     """
     since = timezone.now() - scope.period.window
     wanted = None if keys is None else list(keys)
