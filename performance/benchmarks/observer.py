@@ -31,7 +31,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--starts",
         type=int,
         default=6,
-        help="of both that are compared: an even number, for who starts second is the slower one "
+        help="of both that are compared: of an even number each is first as often as second "
         "(default 6)",
     )
     parser.add_argument(

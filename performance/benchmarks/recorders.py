@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 from weakref import ref
 
-import greenlet  # type: ignore[import-untyped]
+import greenlet
 from django.db import connection, connections
 from django.http import HttpResponse
 from django.test import RequestFactory

@@ -8,7 +8,7 @@ few seconds is done in fewer of its own: with three of four it weighs a third to
 second turn it would weigh double.
 
 Both are started several times, so that nothing is decided by what one process happens to be like
-for as long as it lives; one or the other first in turns, for the second is the slower one.
+for as long as it lives; each is first as often as second, so that their order decides nothing.
 """
 
 from __future__ import annotations

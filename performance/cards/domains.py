@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from jobs.conf import job_settings
 from jobs.models import Domain
-from performance.cards.lately import counted, counts, lately, per_second, percentiles
+from performance.cards.lately import by_count, counted, counts, lately, per_second, percentiles
 from performance.cards.shapes import (
     Chart,
     Column,
@@ -202,11 +202,6 @@ def hosts(
 def by_sum(line: Summary) -> tuple[float, str]:
     """The largest first; of equal ones each refresh shows the same."""
     return -line.sum, line.key
-
-
-def by_count(line: Summary) -> tuple[float, str]:
-    """The most frequent first, and in the same order each time too."""
-    return -line.count, line.key
 
 
 def never_fetched(

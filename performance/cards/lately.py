@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from performance.storage.reading import Point, Scope, Summary, moments, numbers, total
+from performance.storage.reading import Point, Scope, Summary, moments, sums_by_bucket, total
 from performance.storage.whole import summed
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ Counted = dict[tuple[str, str], tuple[float, float]]
 def minutes(*types: str) -> dict[str, list[Point]]:
     """By type, the fleet's last five whole minutes, without percentiles."""
     at = moments(FINEST)[-MINUTES - 1 :]
-    found = numbers(types, FINEST, at[0], at.pop())
+    found = sums_by_bucket(types, FINEST, at[0], at.pop())
     return {
         type: [Point(one, Summary("", *found.get((type, one), ()))) for one in at] for type in types
     }
@@ -48,6 +48,11 @@ def busy_rate(points: Iterable[Point]) -> float:
     return sum(busy) / (60 * len(busy)) if busy else 0.0
 
 
+def by_count(line: Summary) -> tuple[float, str]:
+    """The most frequent first; of equal ones each refresh shows the same."""
+    return -line.count, line.key
+
+
 def counted(types: Iterable[str], scope: Scope, keys: Iterable[str] | None = None) -> Counted:
     """By type and key, how many entries there were and what they add up to."""
     rows = summed(types, scope, keys)
@@ -57,7 +62,7 @@ def counted(types: Iterable[str], scope: Scope, keys: Iterable[str] | None = Non
 def counts(types: Iterable[str], scope: Scope, at: Sequence[datetime]) -> dict[str, list[float]]:
     """By type, how many entries there were in each bucket that begins at these moments."""
     wanted, step = list(types), timedelta(seconds=scope.period.seconds)
-    found = numbers(wanted, scope, at[0], at[-1] + step)
+    found = sums_by_bucket(wanted, scope, at[0], at[-1] + step)
     return {type: [found.get((type, one), (0.0,))[0] for one in at] for type in wanted}
 
 

@@ -12,7 +12,15 @@ from django.utils import timezone
 
 from jobs.models import Pause
 from performance.actions.queue import PauseQueue, ResumeQueue
-from performance.cards.lately import busy_rate, counts, lasting, means, minutes, percentiles
+from performance.cards.lately import (
+    busy_rate,
+    by_count,
+    counts,
+    lasting,
+    means,
+    minutes,
+    percentiles,
+)
 from performance.cards.shapes import (
     Chart,
     Column,
@@ -171,10 +179,10 @@ def attempts(scope: Scope) -> dict[str, list[Summary]]:
     """What the window knows of attempts, by type: the keys that have most entries first."""
     types = [WAIT] if scope.is_brief else [RUN, WAIT, ERROR, UNFINISHED, PHASE]
     known = {
-        type: nsmallest(MOST, lines.values(), key=lambda one: (-one.count, one.key))
+        type: nsmallest(MOST, lines.values(), key=by_count)
         for type, lines in everything(types, scope).items()
     }
-    add_percentiles({type: known.get(type, []) for type in (RUN, WAIT)}, scope)
+    add_percentiles({type: known[type] for type in (RUN, WAIT) if type in known}, scope)
     return known
 
 

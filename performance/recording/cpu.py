@@ -13,7 +13,7 @@ from functools import cache
 from time import perf_counter, thread_time
 from typing import TYPE_CHECKING, Any
 
-import greenlet  # type: ignore[import-untyped]
+import greenlet
 
 from performance.recording.governor import IN_REQUESTS
 from performance.recording.heartbeat import heartbeat

@@ -212,14 +212,13 @@ def overall(types: Iterable[str], scope: Scope) -> dict[str, list[Point]]:
     return {type: [Point(*one) for one in points.items()] for type, points in found.items()}
 
 
-def numbers(
+def sums_by_bucket(
     types: Iterable[str], scope: Scope, since: datetime, until: datetime
 ) -> dict[tuple[str, datetime], tuple[float, float]]:
     """By type and bucket of those from `since` on, how many entries, and what they add up to."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            statements.COUNTS, [list(types), scope.period.seconds, scope.instance, since, until]
-        )
+        parameters: list[Any] = [list(types), scope.period.seconds, scope.instance, since, until]
+        cursor.execute(statements.SUMS_BY_BUCKET, parameters)
         return {
             (type, datetime.fromtimestamp(seconds, UTC)): (count, sum)
             for type, seconds, count, sum in cursor.fetchall()

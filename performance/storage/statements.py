@@ -59,7 +59,7 @@ WHERE type = ANY(%s) AND period = %s AND instance = %s AND bucket > %s
 """
 
 # The same of all keys together, of the buckets from one moment until another.
-COUNTS = """
+SUMS_BY_BUCKET = """
 SELECT type, extract(epoch FROM bucket)::int8, sum(count), sum(sum)
 FROM performance_aggregate
 WHERE type = ANY(%s) AND period = %s AND instance = %s AND bucket >= %s AND bucket < %s

@@ -3,7 +3,7 @@
 import time
 
 import gevent
-import greenlet  # type: ignore[import-untyped]
+import greenlet
 import pytest
 from django.conf import settings
 

@@ -67,6 +67,6 @@ def test_a_window_holds_each_of_its_entries_once():
             )
             for at, number in buckets.items()
         )  # fmt: skip
-    for scope in (Scope(PERIODS["24h"]), Scope(PERIODS["7d"])):
+    for scope in (Scope(PERIODS["6h"]), Scope(PERIODS["24h"]), Scope(PERIODS["7d"])):
         assert wholes(["visit"], scope)["visit"].count == len(ages) - 1
         assert everything(["visit"], scope)["visit"]["door"].sum == len(ages) - 1
