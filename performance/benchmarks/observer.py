@@ -30,15 +30,15 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--starts",
         type=int,
-        default=6,
+        default=8,
         help="of both that are compared: of an even number each is first as often as second "
-        "(default 6)",
+        "(default 8)",
     )
     parser.add_argument(
         "--rounds",
         type=int,
-        default=12,
-        help="of four turns, a start (default 12); of the API, whose turns are shorter, "
+        default=9,
+        help="of four turns, a start (default 9); of the API, whose turns are shorter, "
         f"{MORE_OFTEN} times as many",
     )
     parser.add_argument("--requests", type=int, default=80, help="of the API, a turn (default 80)")

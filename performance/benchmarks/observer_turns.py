@@ -17,25 +17,20 @@ from performance.benchmarks.turns import Side, in_turns
 from performance.benchmarks.web_server import web_process
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from datetime import datetime
 
     from django.db.models import QuerySet
 
     Say = Callable[[str], None]
-    Order = tuple[bool, bool]
 
 SCRAPES_AT_ONCE = 100
-ENVIRONMENTS = {
-    True: {"PERFORMANCE_ENABLED": "true"},
-    False: {"PERFORMANCE_ENABLED": "false"},
-}
 # Seconds that a turn of a worker may take, and attempts that it must have, so that they have a p95.
 LONGEST_TURN, FEWEST = 30.0, 2
 # Rounds of the API in one of the workers: the more often turns change, the more alike is what other
 # processes on the machine take of them.
 MORE_OFTEN = 5
-# Who is started first.
+# Who is watched when: each is started first as often as second.
 ORDERS = ((True, False), (False, True))
 
 
@@ -55,28 +50,38 @@ class Length(NamedTuple):
 
 
 def in_starts(
-    once: Callable[[Length, Order, Say], tuple[Side, Side]], length: Length, progress: Say
+    once: Callable[[Length, int, Say], tuple[Side, Side]], length: Length, progress: Say
 ) -> tuple[Side, Side]:
     """Who is watched and who is not, all starts together."""
-    watched, unwatched = once(length, ORDERS[0], progress)
-    for number in range(1, length.starts):
-        progress(f"start {number + 1} of {length.starts}")
-        found = once(length, ORDERS[number % 2], progress)
+    watched, unwatched = once(length, 0, progress)
+    for start in range(1, length.starts):
+        progress(f"start {start + 1} of {length.starts}")
+        found = once(length, start, progress)
         watched.join(found[0])
         unwatched.join(found[1])
     return watched, unwatched
 
 
-def api(length: Length, order: Order, progress: Say) -> tuple[Side, Side]:
+def environments(start: int) -> Iterator[tuple[bool, dict[str, str]]]:
+    """Of both in that start, in the order in which they are to be started.
+
+    Both hash alike, in each start otherwise: where its strings come to lie in dictionaries makes a
+    process some hundredths quicker or slower for as long as it lives.
+    """
+    for is_watched in ORDERS[start % 2]:
+        enabled = "true" if is_watched else "false"
+        yield is_watched, {"PERFORMANCE_ENABLED": enabled, "PYTHONHASHSEED": str(start)}
+
+
+def api(length: Length, start: int, progress: Say) -> tuple[Side, Side]:
     """Two web processes; a turn is as many requests as some connections send at once."""
     clear()
     headers = {"Authorization": f"Bearer {api_key()}", "Content-Type": "application/json"}
     with ExitStack() as stack:
         bases: dict[int, str] = {}
         pids: dict[bool, int] = {}
-        for is_watched in order:
-            one = web_process(DB_POOL_SIZE="4", **ENVIRONMENTS[is_watched])
-            base, pid = stack.enter_context(one)
+        for is_watched, environment in environments(start):
+            base, pid = stack.enter_context(web_process(DB_POOL_SIZE="4", **environment))
             bases[pid], pids[is_watched] = base, pid
         warm(bases.values(), headers, length)
         watched, unwatched = sides(pids)
@@ -103,7 +108,7 @@ def warm(bases: Iterable[str], headers: dict[str, str], length: Length) -> None:
             return
 
 
-def workers(length: Length, order: Order, progress: Say) -> tuple[Side, Side]:
+def workers(length: Length, start: int, progress: Say) -> tuple[Side, Side]:
     """Two workers, of which one at a time drains the queue, for so many seconds.
 
     Raises RuntimeError when the jobs that are submitted for each round are too few.
@@ -112,8 +117,8 @@ def workers(length: Length, order: Order, progress: Say) -> tuple[Side, Side]:
     turns: dict[int, list[tuple[datetime, datetime]]] = {}
     with practice_site() as site, ExitStack() as stack:
         pids: dict[bool, int] = {}
-        for is_watched in order:
-            one = worker(site, SCRAPES_AT_ONCE, **ENVIRONMENTS[is_watched])
+        for is_watched, environment in environments(start):
+            one = worker(site, SCRAPES_AT_ONCE, **environment)
             pids[is_watched] = stack.enter_context(one)
         time.sleep(length.warm_up)
         watched, unwatched = sides(pids)

@@ -8,6 +8,7 @@ import psutil
 import pytest
 
 from cachelayer.tests.servers import until
+from performance.benchmarks.observer_turns import environments
 from performance.benchmarks.turns import Side, in_turns
 
 # A process with a child, as a server has; both wait until they are ended.
@@ -94,3 +95,14 @@ def test_what_is_computed_in_a_turn_counts_for_who_has_it(sides):
     assert side.cpu >= 0.15
     assert side.cpu_each == pytest.approx(1000 * side.cpu / 15)
     assert other.cpu < side.cpu
+
+
+def test_of_two_starts_each_is_first_in_one_and_both_hash_alike():
+    first, second = list(environments(0)), list(environments(1))
+    assert [is_watched for is_watched, _ in (*first, *second)] == [True, False, False, True]
+    for start, number in ((first, "0"), (second, "1")):
+        for is_watched, environment in start:
+            assert environment == {
+                "PERFORMANCE_ENABLED": str(is_watched).lower(),
+                "PYTHONHASHSEED": number,
+            }
