@@ -19,7 +19,7 @@ IDLE = 0.1
 WINDOW = 30.0
 # Of what watching may cost: where less is looked at, so that it stays below, and what is for what
 # the rate decides, whatever the rest takes.
-AIM, LEAST = 0.8, 0.25
+AIM, LEAST = 0.6, 0.25
 # Less than so many seconds at a rate say nothing about whether more would cost too much.
 SETTLED = 8.0
 # What a recorder can time of itself in a request, it costs so many times: calls into it, clocks,
