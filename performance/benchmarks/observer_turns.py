@@ -65,8 +65,8 @@ def in_starts(
 def environments(start: int) -> Iterator[tuple[bool, dict[str, str]]]:
     """Of both in that start, in the order in which they are to be started.
 
-    Both hash alike, in each start otherwise: where its strings come to lie in dictionaries makes a
-    process some hundredths quicker or slower for as long as it lives.
+    Both hash alike, in each start otherwise: where strings come to lie in dictionaries stays for as
+    long as a process lives, and is nothing that is compared.
     """
     for is_watched in ORDERS[start % 2]:
         enabled = "true" if is_watched else "false"
